@@ -1,0 +1,272 @@
+/**
+ * What Weft needs of a kernel: network namespaces and what they hold. Links are named, not numbered, because
+ * a name is what a plan can know beforehand. Two implementations pass one suite (conformance.ts): the real one
+ * (rtnetlink, index.ts: openKernel) and the in-memory one (fake/).
+ *
+ * Calls are synchronous system calls of some microseconds; the exception is deleting a link, where the kernel
+ * waits for a grace period of about 30 ms. Errors are WeftErrors: "not-found" (no such link, route, namespace),
+ * "exists", "invalid", "unsupported" (this kernel lacks the module or option), "permission", "busy".
+ * Every replace is idempotent. Every delete of what is absent succeeds.
+ */
+import type { Family, IpAddress, IpWithLength, Mac, Prefix } from "@weft/base";
+
+export interface VxlanOptions {
+  readonly vni: number;
+  readonly port: number;
+  /** Address that the outer packets are sent from; fixes the family of the underlay. */
+  readonly local: IpAddress;
+  /** Name of the underlay link: outer packets leave by it and the MTU is checked against it. */
+  readonly underlay?: string;
+  readonly learning: boolean;
+  /** Outer UDP checksum: transmit for IPv4 underlays, transmit and accept-zero for IPv6. */
+  readonly udpChecksum: boolean;
+}
+
+export type LinkKind = "veth" | "vxlan" | "bridge" | "dummy" | "other";
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly kind: LinkKind;
+  /** Absent on links without an Ethernet address (tunnels). */
+  readonly mac: Mac | undefined;
+  readonly mtu: number;
+  /** Administratively up (IFF_UP). */
+  readonly up: boolean;
+  /** Up and with carrier (IFF_LOWER_UP). */
+  readonly carrier: boolean;
+  readonly loopback: boolean;
+  readonly master: string | undefined;
+  readonly alias: string | undefined;
+  /** veth: index of the peer, in the peer's namespace. */
+  readonly peerIndex: number | undefined;
+  /** veth: this namespace's id of the namespace that the peer is in; undefined when it is this one. */
+  readonly peerNsid: number | undefined;
+  /** IPv6 link-local address generation: "none" leaves it to us. */
+  readonly addressGeneration: "eui64" | "none" | "other" | undefined;
+  readonly vxlan: VxlanOptions | undefined;
+}
+
+export interface VethSpec {
+  readonly name: string;
+  readonly mac: Mac;
+  readonly mtu: number;
+  readonly alias?: string;
+  readonly addressGeneration?: "eui64" | "none";
+  /** The other end, created straight in `namespace` (default: this one), so that it never shows here. */
+  readonly peer: {
+    readonly name: string;
+    readonly mac: Mac;
+    readonly mtu: number;
+    readonly namespace?: NetworkNamespace;
+  };
+}
+
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtu?: number;
+  readonly mac?: Mac;
+  readonly alias?: string;
+  /** undefined leaves it, null releases it. */
+  readonly master?: string | null;
+  readonly addressGeneration?: "eui64" | "none";
+  readonly rename?: string;
+}
+
+export type Scope = "global" | "link" | "host";
+
+export interface Address {
+  readonly link: string;
+  readonly address: IpWithLength;
+  readonly scope: Scope;
+  /** Not to be used before duplicate address detection has passed, or found a duplicate. */
+  readonly tentative: boolean;
+  readonly permanent: boolean;
+}
+
+export interface AddressSpec {
+  readonly link: string;
+  readonly address: IpWithLength;
+  readonly scope?: Scope;
+  /** Do not let the kernel add the route of the on-link prefix. */
+  readonly noPrefixRoute?: boolean;
+}
+
+export type RouteType =
+  | "unicast"
+  | "unreachable"
+  | "blackhole"
+  | "prohibit"
+  | "local"
+  | "broadcast"
+  | "multicast"
+  | "anycast"
+  | "other";
+
+export interface Route {
+  readonly destination: Prefix;
+  readonly type: RouteType;
+  /** Default 254, main. */
+  readonly table: number;
+  /** Who made it (rtm_protocol): 2 kernel, 3 boot, 4 static, ROUTE_PROTOCOL ours. */
+  readonly protocol: number;
+  readonly scope: Scope;
+  readonly link: string | undefined;
+  readonly gateway: IpAddress | undefined;
+  /** The gateway is on the link even where no route says so. */
+  readonly onlink: boolean;
+  readonly source: IpAddress | undefined;
+  /** Lower wins. 0 for IPv4; the kernel turns 0 into 1024 for IPv6. */
+  readonly metric: number;
+  readonly mtu: number | undefined;
+}
+
+export type RouteSpec = Pick<Route, "destination"> & Partial<Omit<Route, "destination">>;
+
+export interface Neighbour {
+  readonly link: string;
+  readonly ip: IpAddress;
+  /** Absent while unresolved or failed. */
+  readonly mac: Mac | undefined;
+  readonly state: "permanent" | "reachable" | "stale" | "failed" | "other";
+}
+
+export interface ForwardingEntry {
+  readonly link: string;
+  readonly mac: Mac;
+  /** VXLAN: address of the remote tunnel end. */
+  readonly remote: IpAddress | undefined;
+  readonly permanent: boolean;
+}
+
+export interface RouteFilter {
+  readonly family?: Family;
+  readonly protocol?: number;
+  readonly table?: number;
+  readonly link?: string;
+}
+
+/** Something changed; read what you need again. "overflow": any number of events were lost. */
+export type KernelEvent =
+  | {
+      readonly kind: "link" | "address" | "neighbour" | "route";
+      readonly change: "set" | "gone";
+      readonly nsid: number | undefined;
+      readonly link: string | undefined;
+      readonly linkIndex: number | undefined;
+    }
+  | { readonly kind: "overflow" };
+
+export interface NetworkNamespace {
+  /** Path it was opened by, or "self". */
+  readonly path: string;
+  /** Descriptor that names the namespace, for setns and for moving links. -1 in the fake. */
+  readonly fd: number;
+  /** Device and inode of the namespace: the same for every name of one namespace. */
+  readonly identity: string;
+
+  links(): Link[];
+  link(name: string): Link | undefined;
+  createVeth(spec: VethSpec): void;
+  createVxlan(name: string, mac: Mac, mtu: number, options: VxlanOptions): void;
+  createBridge(name: string, mac: Mac, mtu: number): void;
+  changeLink(name: string, change: LinkChange): void;
+  moveLink(name: string, to: NetworkNamespace, newName?: string): void;
+  deleteLink(name: string): Promise<void>;
+
+  addresses(link?: string): Address[];
+  /** Adds without duplicate address detection, so that the address can be used at once. */
+  replaceAddress(spec: AddressSpec): void;
+  deleteAddress(link: string, address: IpWithLength): void;
+
+  routes(filter?: RouteFilter): Route[];
+  /** Replaces the route with the same destination, table and metric. */
+  replaceRoute(route: RouteSpec): void;
+  deleteRoute(route: RouteSpec): void;
+
+  neighbours(link?: string): Neighbour[];
+  /** Permanent entry. */
+  replaceNeighbour(link: string, ip: IpAddress, mac: Mac): void;
+  deleteNeighbour(link: string, ip: IpAddress): void;
+
+  /** Entries of a VXLAN link's own forwarding table. */
+  forwarding(link: string): ForwardingEntry[];
+  replaceForwarding(link: string, mac: Mac, remote: IpAddress): void;
+  deleteForwarding(link: string, mac: Mac, remote: IpAddress): void;
+
+  /** `key` with slashes: "net/ipv4/ip_forward". Undefined when the kernel has no such key. */
+  sysctl(key: string): string | undefined;
+  setSysctl(key: string, value: string): void;
+
+  /** Id under which this namespace knows another, assigned if need be; events of links there carry it. */
+  nsidOf(other: NetworkNamespace): number;
+  /** Closes the handle. The namespace lives on as long as something else holds it. */
+  close(): void;
+}
+
+export interface WatchOptions {
+  /** Also hear of changes in every namespace that this one has an id for. */
+  readonly allNamespaces?: boolean;
+}
+
+/** Rows of a named set or map: each key and value is the concatenation of its fields. */
+export interface SetElement {
+  readonly key: readonly SetField[];
+  readonly value?: readonly SetField[];
+}
+export type SetField =
+  | { readonly type: "ifname"; readonly value: string }
+  | { readonly type: "ip"; readonly value: IpAddress }
+  | { readonly type: "mac"; readonly value: Mac }
+  | { readonly type: "mark"; readonly value: number }
+  | { readonly type: "port"; readonly value: number }
+  | { readonly type: "protocol"; readonly value: number };
+
+/** A base chain of any table, with what can drop in it: what `status` names when a foreign table interferes. */
+export interface BaseChain {
+  readonly family: "inet" | "ip" | "ip6" | "arp" | "bridge" | "netdev";
+  readonly table: string;
+  readonly name: string;
+  readonly type: string;
+  readonly hook: string;
+  readonly priority: number;
+  readonly policy: "accept" | "drop" | undefined;
+}
+
+export type NftFamily = "inet" | "arp" | "ip" | "ip6" | "netdev" | "bridge";
+
+export interface Nftables {
+  /** Runs a script in nft's own language as one transaction. */
+  run(script: string): Promise<void>;
+  /** Text of one table in nft's own language with comments and handles left out; undefined when absent. */
+  tableExists(family: NftFamily, table: string): boolean;
+  baseChains(): BaseChain[];
+  /** Adds elements in as few transactions as fit; an element that is there already is no error. */
+  addElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void;
+  /** Deletes elements; absent ones are no error. */
+  deleteElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void;
+  /** All elements of a set, decoded by the field types given. */
+  elements(
+    family: NftFamily,
+    table: string,
+    set: string,
+    key: readonly SetField["type"][],
+    addressFamily: Family,
+    value?: readonly SetField["type"][],
+  ): SetElement[];
+}
+
+export interface Kernel {
+  /** The namespace this process is in. */
+  readonly self: NetworkNamespace;
+  readonly nftables: Nftables;
+  /** Opens a namespace by path ("/run/netns/x", "/proc/7/ns/net"). "not-found" when the path names none. */
+  open(path: string): NetworkNamespace;
+  /** Events until the returned function is called. */
+  watch(listener: (event: KernelEvent) => void, options?: WatchOptions): () => void;
+}
+
+/** rtm_protocol of the routes that are ours: only these are ever changed or pruned. */
+export const ROUTE_PROTOCOL = 87;
+/** Every link that is ours begins with this. */
+export const LINK_PREFIX = "weft";
