@@ -139,6 +139,15 @@ export interface ForwardingEntry {
   readonly permanent: boolean;
 }
 
+/** A routing rule: packets from `from` look into `table`. */
+export interface Rule {
+  readonly from: Prefix;
+  readonly table: number;
+  readonly priority: number;
+  /** FRA_PROTOCOL: who made it; ROUTE_PROTOCOL is ours. */
+  readonly protocol: number;
+}
+
 export interface RouteFilter {
   readonly family?: Family;
   readonly protocol?: number;
@@ -173,6 +182,9 @@ export interface NetworkNamespace {
   changeLink(name: string, change: LinkChange): void;
   moveLink(name: string, to: NetworkNamespace, newName?: string): void;
   deleteLink(name: string): Promise<void>;
+  /** Transmit checksum offload (ethtool -K LINK tx on|off). Throws "unsupported" where the driver has no say. */
+  transmitChecksumOffload(link: string): boolean;
+  setTransmitChecksumOffload(link: string, on: boolean): void;
 
   addresses(link?: string): Address[];
   /** Adds without duplicate address detection, so that the address can be used at once. */
@@ -183,6 +195,11 @@ export interface NetworkNamespace {
   /** Replaces the route with the same destination, table and metric. */
   replaceRoute(route: RouteSpec): void;
   deleteRoute(route: RouteSpec): void;
+
+  /** Rules with a source prefix and a table; rules that select by anything else are left out. */
+  rules(): Rule[];
+  replaceRule(rule: Rule): void;
+  deleteRule(rule: Rule): void;
 
   neighbours(link?: string): Neighbour[];
   /** Permanent entry. */
@@ -233,17 +250,36 @@ export interface BaseChain {
   readonly policy: "accept" | "drop" | undefined;
 }
 
+/** A base chain of a foreign table that can drop what is forwarded: an accept of ours does not overrule it. */
+export interface ForeignDrop {
+  readonly family: NftFamily;
+  readonly table: string;
+  readonly chain: string;
+  readonly hook: string;
+  readonly priority: number;
+  readonly policy: "accept" | "drop" | undefined;
+  /** A rule with a drop or reject verdict is in the chain, or in one that it jumps to. */
+  readonly hasDropRules: boolean;
+}
+
 export type NftFamily = "inet" | "arp" | "ip" | "ip6" | "netdev" | "bridge";
 
 export interface Nftables {
   /** Runs a script in nft's own language as one transaction. */
   run(script: string): Promise<void>;
-  /** Text of one table in nft's own language with comments and handles left out; undefined when absent. */
   tableExists(family: NftFamily, table: string): boolean;
   baseChains(): BaseChain[];
-  /** Adds elements in as few transactions as fit; an element that is there already is no error. */
+  /**
+   * Base chains at a hook that forwarded packets pass (forward of inet, ip, ip6 and bridge; ingress of inet and
+   * netdev) that drop by policy or by a rule, in any table but those named `ownTable`.
+   */
+  foreignDrops(ownTable: string): ForeignDrop[];
+  /**
+   * Adds elements in as few transactions as fit; an element that is there already is no error, and one of a map
+   * gets the value given. "not-found" when there is no such set.
+   */
   addElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void;
-  /** Deletes elements; absent ones are no error. */
+  /** Deletes elements; absent ones are no error, nor is an absent set. */
   deleteElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void;
   /** All elements of a set, decoded by the field types given. */
   elements(

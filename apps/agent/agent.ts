@@ -1,0 +1,287 @@
+/**
+ * The node agent: all of its wiring.
+ *
+ *   manifests, settings --> cluster thread (worker): model tables -> fabric compiler
+ *                                |  facts: rows, paths, problems, context            ^ underlay
+ *                                v                                                   |
+ *   CNI plugin --socket--> Attachments --> ledger                              kernel links
+ *                                |                                                   |
+ *                                v                                                   |
+ *                            PodPlan --rows--> Plan <--rows-- FabricState            |
+ *                                                |                                   |
+ *                                                v                                   |
+ *                                       reconcilers --> kernel --events--> DriftWatch
+ *
+ * Order of the start: ledger, what the last agent left half done, context from the cluster thread, first
+ * comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
+ */
+import { release } from "node:os";
+import { createPlan } from "@weft/apply";
+import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
+import { CniError, OWN_CODE } from "@weft/cni";
+import { openLedger } from "@weft/ipam";
+import { openKernel } from "@weft/kernel";
+import type { PlanKind } from "@weft/model";
+import { type AttachmentRequest, dequeue, type GcRequest, queued } from "@weft/plugin-weft";
+import { Attachments } from "./attachments.ts";
+import { writeConflist } from "./conflist.ts";
+import { watchDrift } from "./drift-watch.ts";
+import { FabricState } from "./fabric-state.ts";
+import type { FromCluster, ToCluster } from "./messages.ts";
+import type { AgentOptions } from "./options.ts";
+import { PodPlan } from "./pod-plan.ts";
+import { probeVxlan } from "./probe.ts";
+import { type Handler, serveSocket } from "./server.ts";
+import { agentStatus } from "./status.ts";
+import { probeCapabilities, readUnderlay } from "./underlay.ts";
+import { VERSION } from "./version.ts";
+
+/** Time that one ADD may take, waiting for a starting agent included in neither. */
+const ADD_DEADLINE_MS = 60_000;
+/** How long an ADD waits for an agent that is starting. */
+const READY_DEADLINE_MS = 30_000;
+/** Kernel objects on the node cost a dump a kind to compare; those inside pods cost dumps for each pod. */
+const REPAIR_MS = (kind: PlanKind): number => (kind === "attachment" ? 60_000 : 4_000);
+/** How often the deletion queue is looked at, and gone namespaces are searched for. */
+const HOUSEKEEPING_MS = 3_000;
+
+export interface RunningAgent {
+  stop(): Promise<void>;
+}
+
+export async function startAgent(
+  options: AgentOptions,
+  logger: Logger = createLogger(fdWriter(2)),
+): Promise<RunningAgent> {
+  const startedAt = Date.now();
+  logger.info("starting", { version: VERSION, node: options.node, pid: process.pid });
+  const kernel = openKernel();
+  const ledger = openLedger(options.ledger);
+  if (ledger.rebooted) forgetOldBoot();
+
+  const plan = createPlan({ kernel, clock: systemClock, logger, repairInterval: REPAIR_MS });
+  const pods = new PodPlan(plan);
+  const readiness = new Readiness();
+  const fabric = new FabricState(plan, (context) => {
+    pods.setContext(context);
+    readiness.contextKnown();
+  });
+  const attachments = new Attachments({
+    kernel,
+    ledger,
+    plan,
+    pods,
+    logger,
+    ready: () => readiness.wait(() => fabric.problems()[0]),
+    deadline: ADD_DEADLINE_MS,
+  });
+
+  // What was answered stays; the rest was never promised to anybody, and is taken back by collect().
+  pods.set(
+    ledger
+      .workloads()
+      .filter((w) => w.state === "ready")
+      .map((w) => w.workload),
+  );
+
+  let pausedUntil = 0;
+  const paused = (): boolean => Date.now() < pausedUntil;
+  const pause = (milliseconds: number): void => {
+    pausedUntil = Date.now() + milliseconds;
+    if (milliseconds > 0) plan.applier.pause(milliseconds);
+    else plan.applier.resume();
+    logger.info(milliseconds > 0 ? "repair is paused" : "repair goes on", { milliseconds });
+  };
+
+  const cluster = new Worker(new URL("./cluster-thread.ts", import.meta.url).href);
+  const toCluster = (message: ToCluster): void => cluster.postMessage(message);
+  cluster.onmessage = (event: MessageEvent<FromCluster>) => hear(event.data);
+  cluster.onerror = (event) => {
+    logger.error("the cluster thread failed", { error: event.message });
+    process.exit(70);
+  };
+
+  const status = (): unknown =>
+    agentStatus({
+      node: options.node,
+      startedAt,
+      kernel,
+      plan,
+      pods,
+      ledger,
+      fabric,
+      waitingFor: () => readiness.waitingFor(fabric.problems()[0]),
+      pausedUntil: () => (paused() ? pausedUntil : undefined),
+    });
+  const routes: Readonly<Record<string, Handler>> = {
+    "POST /v1/cni/add": (body, signal) => attachments.add(attachmentRequest(body), signal),
+    "POST /v1/cni/del": async (body) => {
+      await attachments.del(attachmentRequest(body));
+      return {};
+    },
+    "POST /v1/cni/check": async (body) => {
+      await attachments.check(attachmentRequest(body));
+      return {};
+    },
+    "POST /v1/cni/gc": async (body) => {
+      await attachments.gc(body as GcRequest);
+      return {};
+    },
+    "POST /v1/cni/status": async () => {
+      const reason = readiness.waitingFor(fabric.problems()[0]);
+      if (reason !== undefined) throw new CniError(OWN_CODE.nodeNotReady, reason);
+      return {};
+    },
+    "GET /v1/status": async () => status(),
+    "GET /v1/drift": () => plan.drift(options.node),
+    "POST /v1/pause": async (body) => {
+      pause(pauseRequest(body));
+      return { pausedUntil: paused() ? pausedUntil : undefined };
+    },
+  };
+  const server = serveSocket(options.socket, routes, logger);
+
+  const refreshUnderlay = (): void => toCluster({ type: "underlay", links: readUnderlay(kernel.self) });
+  let stopDrift: (() => void) | undefined;
+  let housekeeping: ReturnType<typeof setInterval> | undefined;
+  toCluster({
+    type: "start",
+    node: options.node,
+    clusterDirectory: options.clusterDirectory,
+    settingsFile: options.settingsFile,
+    capabilities: probeCapabilities(release(), probeVxlan(kernel.self)),
+    underlay: readUnderlay(kernel.self),
+  });
+  readiness.onContext(begin);
+
+  function hear(message: FromCluster): void {
+    if (message.type === "facts") fabric.take(message);
+    else if (message.type === "settings") {
+      fabric.settings = message.settings;
+      fabric.settingsError = message.error;
+      if (message.error !== undefined) logger.warn("settings are not taken over", { error: message.error });
+    } else if (message.type === "source-errors") {
+      fabric.sourceErrors = message.errors;
+      for (const error of message.errors) logger.warn("bad manifest", { error });
+    } else logger.log(message.level, message.message);
+  }
+
+  /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */
+  async function begin(): Promise<void> {
+    stopDrift = watchDrift({
+      kernel,
+      plan,
+      pods,
+      clock: systemClock,
+      logger,
+      onUnderlay: refreshUnderlay,
+      onPodLink: () => void attachments.collect(),
+      enabled: () => !paused(),
+    });
+    refreshUnderlay();
+    plan.applier.start();
+    await plan.applier.settled();
+    await attachments.collect();
+    await drainQueue();
+    writeConflist(options);
+    readiness.begun();
+    housekeeping = setInterval(() => void drainQueue().then(() => attachments.collect()), HOUSEKEEPING_MS);
+    logger.info("ready", { workloads: pods.workloads().length, milliseconds: Date.now() - startedAt });
+  }
+
+  async function drainQueue(): Promise<void> {
+    for (const { file, request } of queued(options.queue)) {
+      try {
+        if (request === undefined) logger.warn("a queued deletion cannot be read and is dropped", { file });
+        else await attachments.del(request);
+        dequeue(file);
+      } catch (error) {
+        logger.warn("a queued deletion stays queued", { file, error: describeError(error) });
+      }
+    }
+  }
+
+  /** Another boot: every namespace of the ledger is gone, whatever its path names now. */
+  function forgetOldBoot(): void {
+    for (const { workload } of ledger.workloads()) ledger.release(workload.id);
+    logger.info("the machine was rebooted: attachments of the last boot are forgotten");
+  }
+
+  return {
+    async stop() {
+      clearInterval(housekeeping);
+      stopDrift?.();
+      await server.stop();
+      cluster.terminate();
+      await plan.applier.stop();
+      ledger.close();
+      logger.info("stopped");
+    },
+  };
+}
+
+/** Waiting for the first context and the first comparison; says what is missing. */
+class Readiness {
+  #state: "no-context" | "comparing" | "ready" = "no-context";
+  #onContext: (() => Promise<void>) | undefined;
+  readonly #done = Promise.withResolvers<void>();
+
+  onContext(run: () => Promise<void>): void {
+    this.#onContext = run;
+  }
+
+  contextKnown(): void {
+    if (this.#state !== "no-context") return;
+    this.#state = "comparing";
+    this.#onContext?.().catch((error: unknown) => this.#done.reject(error));
+  }
+
+  begun(): void {
+    this.#state = "ready";
+    this.#done.resolve();
+  }
+
+  waitingFor(problem: { message: string; hint: string } | undefined): string | undefined {
+    if (this.#state === "ready") return undefined;
+    if (this.#state === "comparing") return "the first comparison with the kernel is running";
+    return problem === undefined
+      ? "the cluster's state is being read"
+      : `${problem.message}. ${problem.hint}`;
+  }
+
+  async wait(problem: () => { message: string; hint: string } | undefined): Promise<void> {
+    if (this.#state === "ready") return;
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => {
+        const reason = this.waitingFor(problem()) ?? "the agent is starting";
+        reject(
+          new CniError(OWN_CODE.nodeNotReady, `the node is not ready: ${reason}`, {
+            hint: "See `weft status`.",
+          }),
+        );
+      },
+      this.#state === "no-context" && problem() !== undefined ? 0 : READY_DEADLINE_MS,
+    );
+    try {
+      await Promise.race([this.#done.promise, promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function attachmentRequest(body: unknown): AttachmentRequest {
+  const b = body as Partial<AttachmentRequest>;
+  if (typeof b.containerId !== "string" || typeof b.interface !== "string" || typeof b.network !== "string") {
+    throw new WeftError("invalid", "an attachment needs network, containerId and interface");
+  }
+  return b as AttachmentRequest;
+}
+
+/** At most a day: a pause that somebody forgot must end. */
+function pauseRequest(body: unknown): number {
+  const ms = (body as { milliseconds?: unknown }).milliseconds;
+  if (typeof ms === "number" && ms >= 0 && ms <= 86_400_000) return ms;
+  throw new WeftError("invalid", "milliseconds must be a number from 0 to 86400000");
+}

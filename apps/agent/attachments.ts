@@ -1,0 +1,302 @@
+/**
+ * ADD, DEL, CHECK and GC. An ADD is a transaction over the ledger and the kernel:
+ *
+ *   lock container/interface -> open namespace -> lease addresses (durable, "allocating") -> rows into the plan
+ *     -> applied, now and ahead of everything -> kernel read back -> durable "ready" -> answer
+ *
+ * Whatever fails on the way, or a client that goes away, takes all of it back in reverse. A crash in between
+ * leaves "allocating" or "releasing" in the ledger, and the next start takes that back (recover).
+ */
+import { createHash } from "node:crypto";
+import { gatewayOf, type Plan } from "@weft/apply";
+import {
+  describeError,
+  familyOf,
+  type Logger,
+  macFromSeed,
+  parseIp,
+  parsePrefix,
+  WeftError,
+  withLength,
+} from "@weft/base";
+import { CniError, OWN_CODE } from "@weft/cni";
+import { GATEWAY_MAC } from "@weft/compile";
+import type { Ledger } from "@weft/ipam";
+import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/port";
+import type { Drift, Workload } from "@weft/model";
+import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
+import { KeyedLock } from "./keyed-lock.ts";
+import type { PodPlan } from "./pod-plan.ts";
+import { step } from "./steps.ts";
+
+export interface AttachmentsOptions {
+  readonly kernel: Kernel;
+  readonly ledger: Ledger;
+  readonly plan: Plan;
+  readonly pods: PodPlan;
+  readonly logger: Logger;
+  /** Resolves when ADDs can be served; rejects with the reason when that takes longer than the deadline. */
+  readonly ready: () => Promise<void>;
+  /** Milliseconds that an ADD may take once the agent is ready. */
+  readonly deadline: number;
+}
+
+export const workloadId = (r: { containerId: string; interface: string }): string =>
+  `${r.containerId}/${r.interface}`;
+
+/** Name of the node's end: our prefix and eleven digits of a digest, 15 characters, the most a link can have. */
+export const hostLinkOf = (network: string, id: string): string =>
+  `${LINK_PREFIX}${createHash("sha256").update(`${network} ${id}`).digest("hex").slice(0, 11)}`;
+
+export class Attachments {
+  readonly #o: AttachmentsOptions;
+  readonly #locks = new KeyedLock();
+
+  constructor(options: AttachmentsOptions) {
+    this.#o = options;
+  }
+
+  async add(request: AttachmentRequest, signal: AbortSignal): Promise<AttachmentResult> {
+    await this.#o.ready();
+    return this.#locks.run(workloadId(request), () => this.#add(request, signal));
+  }
+
+  /** Succeeds when there is nothing to delete. */
+  async del(request: Pick<AttachmentRequest, "containerId" | "interface">): Promise<void> {
+    await this.#locks.run(workloadId(request), () => this.#del(workloadId(request)));
+  }
+
+  async check(request: AttachmentRequest): Promise<void> {
+    const id = workloadId(request);
+    const rows = this.#o.pods.rows(id);
+    if (rows.length === 0) {
+      throw new CniError(OWN_CODE.checkFailed, `the agent knows no attachment ${id}`, {
+        hint: "It was deleted, or made by another plugin: delete the container and make it anew.",
+      });
+    }
+    const found = await this.#o.plan.drift("", rows);
+    if (found.length > 0)
+      throw new CniError(OWN_CODE.checkFailed, driftText(found), {
+        hint: "The agent repairs it within seconds.",
+      });
+  }
+
+  /** Releases every attachment of the network that the runtime does not list. */
+  async gc(request: GcRequest): Promise<void> {
+    const valid = new Set(
+      request.validAttachments.map((a) =>
+        workloadId({ containerId: a.containerId, interface: a.interfaceName }),
+      ),
+    );
+    const errors: unknown[] = [];
+    for (const { workload } of this.#o.ledger.workloads()) {
+      if (workload.network !== request.network || valid.has(workload.id)) continue;
+      this.#o.logger.info("collected: the runtime does not list it any more", { workload: workload.id });
+      await this.#locks.run(workload.id, () => this.#del(workload.id)).catch((e) => errors.push(e));
+    }
+    if (errors.length > 0) throw errors[0];
+  }
+
+  /** Releases what an ADD or DEL left half done, and workloads whose namespace is gone. Returns how many. */
+  async collect(): Promise<number> {
+    let collected = 0;
+    for (const { workload, state } of this.#o.ledger.workloads()) {
+      if (this.#locks.busy(workload.id) || (state === "ready" && this.#namespaceStands(workload))) continue;
+      this.#o.logger.info("released", {
+        workload: workload.id,
+        why: state === "ready" ? "its network namespace is gone" : "it was half made or half deleted",
+      });
+      try {
+        await this.#locks.run(workload.id, () => this.#del(workload.id));
+        collected++;
+      } catch (error) {
+        this.#o.logger.warn("cannot release yet", { workload: workload.id, error: describeError(error) });
+      }
+    }
+    return collected;
+  }
+
+  #namespaceStands(w: Workload): boolean {
+    try {
+      const ns = this.#o.kernel.open(w.namespacePath);
+      ns.close();
+      return ns.identity === w.namespaceIdentity;
+    } catch {
+      return false;
+    }
+  }
+
+  async #add(request: AttachmentRequest, signal: AbortSignal): Promise<AttachmentResult> {
+    const { ledger, pods } = this.#o;
+    step("add:received");
+    refuseIfGone(signal);
+    const context = pods.context;
+    if (context === undefined)
+      throw new CniError(OWN_CODE.nodeNotReady, "the node's network is not known yet");
+    const id = workloadId(request);
+    if (ledger.get(id) !== undefined) {
+      throw new CniError(OWN_CODE.conflictingAttachment, `container ${id} is attached already`, {
+        hint: "Send DEL before a second ADD.",
+      });
+    }
+    const identity = this.#inspect(request);
+    step("add:namespace-opened");
+    const workload = ledger.allocate(
+      {
+        id,
+        network: request.network,
+        containerId: request.containerId,
+        interface: request.interface,
+        namespacePath: request.namespacePath ?? "",
+        namespaceIdentity: identity,
+        podNamespace: request.podNamespace,
+        podName: request.podName,
+        podUid: request.podUid,
+        mac: macFromSeed(`pod ${context.node} ${id}`),
+        hostLink: hostLinkOf(request.network, id),
+      },
+      context.blocks,
+      context.reserved,
+    );
+    try {
+      step("add:address-allocated");
+      await this.#apply(workload, signal);
+      refuseIfGone(signal);
+      ledger.markReady(id);
+      step("add:recorded");
+    } catch (error) {
+      await this.#undo(id);
+      throw error;
+    }
+    return resultOf(workload, context.podMtu);
+  }
+
+  async #apply(workload: Workload, signal: AbortSignal): Promise<void> {
+    const { plan, pods } = this.#o;
+    pods.set([workload]);
+    step("add:planned");
+    const rows = pods.rows(workload.id);
+    await this.#withDeadline(plan.applier.flush(plan.keys(rows)), signal);
+    step("add:applied");
+    const drift = await plan.drift("", rows);
+    if (drift.length > 0) {
+      throw new CniError(
+        OWN_CODE.kernelRefused,
+        `the kernel holds not what was asked for: ${driftText(drift)}`,
+        {
+          hint: "Something else changed it in the same moment; see `weft status`.",
+        },
+      );
+    }
+    step("add:read-back");
+  }
+
+  /** Never throws: what cannot be taken back now stays in the ledger and is tried again by collect(). */
+  async #undo(id: string): Promise<void> {
+    try {
+      await this.#del(id);
+    } catch (error) {
+      this.#o.logger.warn("cannot take an ADD back yet", { workload: id, error: describeError(error) });
+    }
+  }
+
+  async #del(id: string): Promise<void> {
+    const { kernel, ledger, plan, pods } = this.#o;
+    const entry = ledger.get(id);
+    if (entry === undefined) return;
+    step("del:received");
+    ledger.beginRelease(id);
+    step("del:marked");
+    const rows = pods.remove(id);
+    step("del:planned");
+    if (rows.length > 0) await plan.applier.flush(plan.keys(rows));
+    // Without a context there are no rows; the link is ours all the same, and takes the rest with it.
+    else await kernel.self.deleteLink(entry.workload.hostLink);
+    step("del:applied");
+    ledger.release(id);
+    step("del:released");
+  }
+
+  /** The namespace must be there, not be the node's own, and not have such an interface. Returns its identity. */
+  #inspect(request: AttachmentRequest): string {
+    const path = request.namespacePath;
+    let inside: NetworkNamespace;
+    try {
+      if (path === undefined) throw new WeftError("not-found", "CNI_NETNS is empty");
+      inside = this.#o.kernel.open(path);
+    } catch (error) {
+      throw new CniError(
+        OWN_CODE.namespaceNotFound,
+        `there is no network namespace ${path}: ${describeError(error)}`,
+        {
+          hint: "The container is gone, or the runtime named a path that this node's agent does not see.",
+          cause: error,
+        },
+      );
+    }
+    try {
+      if (inside.identity === this.#o.kernel.self.identity) {
+        throw new CniError(OWN_CODE.namespaceNotFound, `${path} is the node's own network namespace`, {
+          hint: "A pod with hostNetwork needs no CNI.",
+        });
+      }
+      if (inside.link(request.interface) !== undefined) {
+        throw new CniError(
+          OWN_CODE.interfaceNameTaken,
+          `the container already has an interface ${request.interface}`,
+          {
+            hint: "Another plugin made it, or the runtime uses one name for two networks: set CNI_IFNAME to another.",
+          },
+        );
+      }
+      return inside.identity;
+    } finally {
+      inside.close();
+    }
+  }
+
+  async #withDeadline(work: Promise<void>, signal: AbortSignal): Promise<void> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const late = (): void =>
+      reject(
+        new CniError(OWN_CODE.deadlineExceeded, `not done within ${this.#o.deadline / 1000} s`, {
+          hint: "See the agent's log.",
+        }),
+      );
+    const timer = setTimeout(late, this.#o.deadline);
+    const gone = (): void => reject(new CniError(OWN_CODE.deadlineExceeded, "the client went away"));
+    signal.addEventListener("abort", gone);
+    try {
+      await Promise.race([work, promise]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", gone);
+      work.catch(() => {});
+    }
+  }
+}
+
+function refuseIfGone(signal: AbortSignal): void {
+  if (signal.aborted) throw new CniError(OWN_CODE.deadlineExceeded, "the client went away");
+}
+
+const driftText = (found: readonly Drift[]): string =>
+  found.map((d) => `${d.kind} ${d.key}: ${d.difference}`).join("; ");
+
+function resultOf(w: Workload, mtu: number): AttachmentResult {
+  return {
+    interfaces: [
+      { name: w.hostLink, mac: GATEWAY_MAC },
+      { name: w.interface, mac: w.mac, mtu, sandbox: w.namespacePath },
+    ],
+    ips: w.addresses.map((ip) => ({
+      address: withLength(ip, familyOf(ip) === 4 ? 32 : 128),
+      gateway: gatewayOf(ip),
+      interface: 1,
+    })),
+    routes: w.addresses.map((ip) => ({
+      dst: parsePrefix(familyOf(ip) === 4 ? "0.0.0.0/0" : "::/0"),
+      gw: parseIp(gatewayOf(ip)),
+    })),
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * The cluster thread: a worker that reads what the cluster wants and compiles it. Parsing a thousand nodes or
+ * compiling them takes as long as it takes; nothing with a deadline runs here. It knows no kernel: facts of the
+ * underlay come in as rows, facts for the plan go out as rows.
+ */
+import { type ManifestRows, readDirectory, watchDirectory, watchSettings } from "@weft/cluster";
+import { createFabric, type Fact } from "@weft/compile";
+import { DEFAULT_SETTINGS, type Settings } from "@weft/model";
+import type { Change } from "@weft/store";
+import type { FromCluster, KeyedFact, ToCluster } from "./messages.ts";
+import { step } from "./steps.ts";
+
+declare const self: Worker;
+
+const post = (message: FromCluster): void => self.postMessage(message);
+const fabric = createFabric((error, where) =>
+  post({ type: "log", level: "error", message: `${where}: ${error}` }),
+);
+
+let put = new Map<string, KeyedFact>();
+let remove = new Set<string>();
+
+for (const table of fabric.facts) {
+  table.watch(({ changes }) => {
+    for (const change of changes) collect(table.name, change);
+  });
+}
+
+/** Several tables change in one commit; their differences go out as one message. */
+function collect(table: string, { key, after }: Change<Fact>): void {
+  const id = `${table}/${key}`;
+  if (after === undefined) {
+    put.delete(id);
+    remove.add(id);
+  } else {
+    remove.delete(id);
+    put.set(id, { id, fact: after });
+  }
+}
+
+function commit(change: () => void): void {
+  step("compile");
+  fabric.database.write(change);
+  if (put.size === 0 && remove.size === 0) return;
+  post({ type: "facts", put: [...put.values()], remove: [...remove] });
+  put = new Map();
+  remove = new Set();
+}
+
+function start(message: Extract<ToCluster, { type: "start" }>): void {
+  const takeSettings = (settings: Settings): void => {
+    fabric.self.put({ key: "self", name: message.node, settings, capabilities: message.capabilities });
+  };
+  const takeRows = (rows: ManifestRows): void => {
+    fabric.nodes.replaceAll(rows.nodes);
+    fabric.blocks.replaceAll(rows.blocks);
+  };
+  // Everything that is known at once goes in as one commit: a first plan that lacked half of the nodes would
+  // take their routes away for a moment.
+  commit(() => {
+    fabric.underlay.replaceAll(message.underlay);
+    takeSettings(DEFAULT_SETTINGS);
+    watchSettings(message.settingsFile, (settings, error) => {
+      post({ type: "settings", settings, error });
+      commit(() => takeSettings(settings));
+    });
+    takeRows(readDirectory(message.clusterDirectory));
+  });
+  watchDirectory(message.clusterDirectory, (rows) => {
+    post({ type: "source-errors", errors: rows.errors });
+    commit(() => takeRows(rows));
+  });
+}
+
+self.onmessage = (event: MessageEvent<ToCluster>) => {
+  const message = event.data;
+  if (message.type === "start") start(message);
+  else commit(() => fabric.underlay.replaceAll(message.links));
+};

@@ -1,0 +1,6 @@
+/** The node agent. */
+export { type RunningAgent, startAgent } from "./agent.ts";
+export { conflistText } from "./conflist.ts";
+export { type AgentFlags, type AgentOptions, agentOptions } from "./options.ts";
+export { STEPS } from "./steps.ts";
+export { VERSION } from "./version.ts";

@@ -1,0 +1,68 @@
+/** The pod side's rows in the plan: one set a workload, made again when the node's context changes. */
+import type { Plan } from "@weft/apply";
+import { attachmentRows } from "@weft/compile";
+import { type NodeContext, type PlanRow, planKey, type Workload } from "@weft/model";
+
+export class PodPlan {
+  readonly #plan: Plan;
+  readonly #rows = new Map<string, readonly PlanRow[]>();
+  readonly #workloads = new Map<string, Workload>();
+  #context: NodeContext | undefined;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  get context(): NodeContext | undefined {
+    return this.#context;
+  }
+
+  /** Rows of that workload as planned now; empty when it is unknown or the context is. */
+  rows(id: string): readonly PlanRow[] {
+    return this.#rows.get(id) ?? [];
+  }
+
+  workload(id: string): Workload | undefined {
+    return this.#workloads.get(id);
+  }
+
+  workloads(): Workload[] {
+    return [...this.#workloads.values()];
+  }
+
+  /** The workload that has this link, by the node's end. */
+  byHostLink(link: string): Workload | undefined {
+    return this.workloads().find((w) => w.hostLink === link);
+  }
+
+  set(workloads: readonly Workload[]): void {
+    const put = workloads.flatMap((w) => {
+      this.#workloads.set(w.id, w);
+      return this.#context === undefined ? [] : this.#compile(w, this.#context);
+    });
+    this.#plan.change(put, []);
+  }
+
+  /** Takes the workload out of the plan; returns the rows that it had. */
+  remove(id: string): readonly PlanRow[] {
+    const rows = this.rows(id);
+    this.#workloads.delete(id);
+    this.#rows.delete(id);
+    this.#plan.change([], rows);
+    return rows;
+  }
+
+  setContext(context: NodeContext): void {
+    this.#context = context;
+    const before = new Map([...this.#rows.values()].flat().map((r) => [`${r.kind} ${planKey(r)}`, r]));
+    const put = this.workloads().flatMap((w) => this.#compile(w, context));
+    for (const row of put) before.delete(`${row.kind} ${planKey(row)}`);
+    this.#plan.change(put, before.values());
+  }
+
+  #compile(w: Workload, context: NodeContext): readonly PlanRow[] {
+    const rows = attachmentRows(w, context);
+    this.#rows.set(w.id, rows);
+    return rows;
+  }
+}

@@ -1,0 +1,56 @@
+/** The agent's socket: HTTP with JSON bodies, for root only. One table of routes. */
+import { chmodSync, mkdirSync, unlinkSync } from "node:fs";
+import { dirname } from "node:path";
+import { describeError, type Logger } from "@weft/base";
+import { toCniError } from "@weft/cni";
+import type { Failure } from "@weft/plugin-weft";
+
+export type Handler = (body: unknown, signal: AbortSignal) => Promise<unknown>;
+
+/** Requests larger than this are refused: the largest real one is a GC of a full node. */
+const BODY_LIMIT = 4 * 1024 * 1024;
+
+export interface SocketServer {
+  stop(): Promise<void>;
+}
+
+/** `routes`: "POST /v1/cni/add" to what it does. Errors become a Failure with the CNI code. */
+export function serveSocket(
+  path: string,
+  routes: Readonly<Record<string, Handler>>,
+  logger: Logger,
+): SocketServer {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  chmodSync(dirname(path), 0o700);
+  try {
+    unlinkSync(path);
+  } catch {
+    // Nothing was left from an earlier agent.
+  }
+  const server = Bun.serve({
+    unix: path,
+    maxRequestBodySize: BODY_LIMIT,
+    async fetch(request) {
+      const url = new URL(request.url);
+      const handler = routes[`${request.method} ${url.pathname}`];
+      if (handler === undefined) {
+        return failure(404, { code: 999, message: `no such call: ${request.method} ${url.pathname}` });
+      }
+      try {
+        const text = await request.text();
+        const body: unknown = text === "" ? {} : JSON.parse(text);
+        return Response.json(await handler(body, request.signal));
+      } catch (error) {
+        if (error instanceof SyntaxError)
+          return failure(400, { code: 6, message: `the body is not JSON: ${error.message}` });
+        logger.warn("refused", { call: url.pathname, error: describeError(error) });
+        const { code, msg, details } = toCniError(error).toResult("1.1.0");
+        return failure(500, { code, message: msg, ...(details === undefined ? {} : { details }) });
+      }
+    },
+  });
+  chmodSync(path, 0o600);
+  return { stop: () => server.stop(true) };
+}
+
+const failure = (status: number, body: Failure): Response => Response.json(body, { status });

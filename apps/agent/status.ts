@@ -1,0 +1,98 @@
+/** What the agent tells of itself. Reads only; nothing here is kept. */
+
+import type { Plan } from "@weft/apply";
+import { NFT_TABLE } from "@weft/apply";
+import { describeError } from "@weft/base";
+import type { Ledger } from "@weft/ipam";
+import type { Kernel } from "@weft/kernel/port";
+import type { AgentStatus, ForeignChain, PlanTableStatus, RowStatus } from "@weft/model";
+import type { FabricState } from "./fabric-state.ts";
+import type { PodPlan } from "./pod-plan.ts";
+import { readUnderlay } from "./underlay.ts";
+import { VERSION } from "./version.ts";
+
+export interface StatusSources {
+  readonly node: string;
+  readonly startedAt: number;
+  readonly kernel: Kernel;
+  readonly plan: Plan;
+  readonly pods: PodPlan;
+  readonly ledger: Ledger;
+  readonly fabric: FabricState;
+  readonly waitingFor: () => string | undefined;
+  readonly pausedUntil: () => number | undefined;
+}
+
+export function agentStatus(s: StatusSources): AgentStatus {
+  const context = s.pods.context;
+  const waitingFor = s.waitingFor();
+  const cpu = process.cpuUsage();
+  return {
+    version: VERSION,
+    node: s.node,
+    pid: process.pid,
+    startedAt: s.startedAt,
+    ready: waitingFor === undefined,
+    waitingFor,
+    pausedUntil: s.pausedUntil(),
+    settings: s.fabric.settings,
+    settingsError: s.fabric.settingsError,
+    context,
+    underlay: readUnderlay(s.kernel.self),
+    peers: s.fabric.peers(),
+    workloads: s.ledger.workloads().map((w) => w.workload),
+    plan: s.plan.kinds.map((k) => tableStatus(k)),
+    problems: s.fabric.problems(),
+    foreignChains: foreignChains(s.kernel),
+    blocks: context === undefined ? [] : s.ledger.usage(context.blocks),
+    memory: process.memoryUsage.rss(),
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    sourceErrors: s.fabric.sourceErrors,
+  };
+}
+
+function tableStatus({ kind, table, reconciler, repairs }: Plan["kinds"][number]): PlanTableStatus {
+  const summary = reconciler.summary();
+  const items = [...table.rows()].map((row): RowStatus => {
+    const key = table.keyOf(row);
+    const status = reconciler.status(key);
+    return {
+      key,
+      state: status?.state ?? "pending",
+      error: status?.message,
+      attempts: status?.attempts ?? 0,
+      since: status?.since ?? 0,
+      origin: row.origin,
+      row,
+    };
+  });
+  return {
+    kind,
+    rows: summary.rows,
+    done: summary.done,
+    pending: summary.pending,
+    errors: summary.errors,
+    lastError: summary.lastError?.message ?? summary.repairError,
+    repaired: repairs.repaired,
+    pruned: repairs.pruned,
+    items,
+  };
+}
+
+function foreignChains(kernel: Kernel): ForeignChain[] {
+  try {
+    return kernel.nftables.foreignDrops(NFT_TABLE);
+  } catch (error) {
+    return [
+      {
+        family: "?",
+        table: describeError(error),
+        chain: "?",
+        hook: "?",
+        priority: 0,
+        policy: undefined,
+        hasDropRules: false,
+      },
+    ];
+  }
+}

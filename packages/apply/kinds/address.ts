@@ -1,0 +1,19 @@
+/** Addresses of own devices: the tunnel's. Those of pods' links belong to their attachment. */
+import { type Address, LINK_PREFIX } from "@weft/kernel/port";
+import { planKey } from "@weft/model";
+import type { KindContext, KindOps } from "../kind.ts";
+
+export function addressOps({ kernel }: KindContext<"address">): KindOps<"address", Address> {
+  const ns = kernel.self;
+  return {
+    update: (row) => ns.replaceAddress({ link: row.link, address: row.address, noPrefixRoute: true }),
+    delete: (row) => ns.deleteAddress(row.link, row.address),
+    actual: {
+      list: () => ns.addresses().filter((a) => a.link.startsWith(`${LINK_PREFIX}-`) && a.scope === "global"),
+      keyOf: (a) => `${a.link} ${a.address}`,
+      matches: (row, a) => planKey(row) === `${a.link} ${a.address}` && !a.tentative,
+      delete: (a) => ns.deleteAddress(a.link, a.address),
+    },
+    describe: () => "is not usable yet",
+  };
+}

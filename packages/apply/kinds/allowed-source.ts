@@ -1,0 +1,103 @@
+/** What pods may send from: elements of the anti-spoofing sets, one row in each set that checks its family. */
+import { familyOf, isNotFound } from "@weft/base";
+import type { Kernel, NftFamily, SetElement, SetField } from "@weft/kernel/port";
+import { type AllowedSourceRow, planKey } from "@weft/model";
+import type { KindContext, KindOps } from "../kind.ts";
+import { NFT_TABLE, RULESET, rulesetStands, SOURCES4, SOURCES6, TARGETS6 } from "../ruleset.ts";
+
+/** An element by key, and which of the sets that should hold it do not. */
+interface Held {
+  readonly key: string;
+  readonly element: SetElement;
+  readonly family: 4 | 6;
+  readonly missingIn: readonly string[];
+}
+
+interface NamedSet {
+  readonly family: NftFamily;
+  readonly name: string;
+}
+const SETS: Record<4 | 6, readonly NamedSet[]> = {
+  4: [
+    { family: "inet", name: SOURCES4 },
+    { family: "arp", name: SOURCES4 },
+  ],
+  6: [
+    { family: "inet", name: SOURCES6 },
+    { family: "inet", name: TARGETS6 },
+  ],
+};
+
+const elementOf = (row: AllowedSourceRow): SetElement => ({
+  key: [
+    { type: "ifname", value: row.link },
+    { type: "mac", value: row.mac },
+    { type: "ip", value: row.ip },
+  ],
+});
+const FIELDS: readonly SetField["type"][] = ["ifname", "mac", "ip"];
+const keyOf = (e: SetElement): string => e.key.map((f) => f.value).join(" ");
+
+export function allowedSourceOps({ kernel }: KindContext<"allowed-source">): KindOps<"allowed-source", Held> {
+  const add = (rows: readonly AllowedSourceRow[]): void =>
+    each(rows, (set, elements) => kernel.nftables.addElements(set.family, NFT_TABLE, set.name, elements));
+  const remove = (rows: readonly AllowedSourceRow[]): void =>
+    each(rows, (set, elements) => kernel.nftables.deleteElements(set.family, NFT_TABLE, set.name, elements));
+  const update = (rows: readonly AllowedSourceRow[]): void | Promise<void> => {
+    try {
+      add(rows);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      return ensureRuleset(kernel).then(() => add(rows));
+    }
+  };
+  return {
+    update: (row) => update([row]),
+    updateMany: update,
+    delete: (row) => remove([row]),
+    deleteMany: remove,
+    actual: {
+      async list() {
+        await ensureRuleset(kernel);
+        return ([4, 6] as const).flatMap((family) => held(kernel, family));
+      },
+      keyOf: (h) => h.key,
+      matches: (row, h) => planKey(row) === h.key && h.missingIn.length === 0,
+      delete: (h) => {
+        for (const set of SETS[h.family])
+          kernel.nftables.deleteElements(set.family, NFT_TABLE, set.name, [h.element]);
+      },
+    },
+    describe: (_, h) => `is missing in ${h.missingIn.join(" and ")}`,
+  };
+}
+
+/** Makes both tables if they are not there or of an older version; elements are then added by the next repair. */
+export async function ensureRuleset(kernel: Kernel): Promise<void> {
+  if (!rulesetStands(kernel.nftables)) await kernel.nftables.run(RULESET);
+}
+
+function each(rows: readonly AllowedSourceRow[], run: (set: NamedSet, elements: SetElement[]) => void): void {
+  for (const family of [4, 6] as const) {
+    const elements = rows.filter((r) => familyOf(r.ip) === family).map(elementOf);
+    if (elements.length === 0) continue;
+    for (const set of SETS[family]) run(set, elements);
+  }
+}
+
+function held(kernel: Kernel, family: 4 | 6): Held[] {
+  const found = new Map<string, { element: SetElement; in: Set<string> }>();
+  for (const set of SETS[family]) {
+    for (const element of kernel.nftables.elements(set.family, NFT_TABLE, set.name, FIELDS, family)) {
+      const entry = found.get(keyOf(element)) ?? { element, in: new Set<string>() };
+      entry.in.add(`${set.family} ${set.name}`);
+      found.set(keyOf(element), entry);
+    }
+  }
+  return [...found].map(([key, entry]) => ({
+    key,
+    element: entry.element,
+    family,
+    missingIn: SETS[family].map((s) => `${s.family} ${s.name}`).filter((s) => !entry.in.has(s)),
+  }));
+}

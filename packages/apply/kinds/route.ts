@@ -1,0 +1,46 @@
+/** Routes with our protocol number. Routes of others are never looked at, whatever their destination. */
+import { familyOf } from "@weft/base";
+import { ROUTE_PROTOCOL, type Route, type RouteSpec } from "@weft/kernel/port";
+import type { RouteRow } from "@weft/model";
+import { differences, type KindContext, type KindOps } from "../kind.ts";
+
+export function routeSpec(row: RouteRow): RouteSpec {
+  return {
+    destination: row.destination,
+    table: row.table,
+    type: row.type,
+    protocol: ROUTE_PROTOCOL,
+    metric: row.metric,
+    onlink: row.onlink,
+    ...(row.link === undefined ? {} : { link: row.link }),
+    ...(row.gateway === undefined ? {} : { gateway: row.gateway }),
+    ...(row.source === undefined ? {} : { source: row.source }),
+    ...(row.type === "unicast" && row.gateway === undefined && familyOf(row.destination) === 4
+      ? { scope: "link" as const }
+      : {}),
+  };
+}
+
+export function routeOps({ kernel }: KindContext<"route">): KindOps<"route", Route> {
+  const ns = kernel.self;
+  const describe = (row: RouteRow, r: Route): string =>
+    differences([
+      ["type", r.type, row.type],
+      ["link", row.type === "unreachable" ? undefined : r.link, row.link],
+      ["gateway", r.gateway, row.gateway],
+      ["source", r.source, row.source],
+      ["onlink", row.onlink ? r.onlink : false, row.onlink],
+    ]).join(", ");
+  return {
+    update: (row) => ns.replaceRoute(routeSpec(row)),
+    delete: (row) => ns.deleteRoute(routeSpec(row)),
+    actual: {
+      list: () => ns.routes({ protocol: ROUTE_PROTOCOL }),
+      keyOf: (r) =>
+        r.protocol === ROUTE_PROTOCOL ? `${r.destination} table ${r.table} metric ${r.metric}` : undefined,
+      matches: (row, r) => describe(row, r) === "",
+      delete: (r) => ns.deleteRoute(r),
+    },
+    describe,
+  };
+}

@@ -1,0 +1,158 @@
+/**
+ * The plan of a node: one table and one reconciler a kind, all of them in one applier, in order of dependency.
+ *
+ *   writers: the pod side (workloads of this node)  --\
+ *            the fabric side (nodes, blocks, ...)   ----> plan tables --> reconcilers --> kernel
+ *
+ * Each writer owns the rows that it put; it never sees the other's.
+ */
+import type { Clock, Logger } from "@weft/base";
+import type { Kernel } from "@weft/kernel/port";
+import { type Drift, PLAN_KINDS, type PlanKind, type PlanRow, type PlanRowOf, planKey } from "@weft/model";
+import {
+  type Applier,
+  createApplier,
+  createDatabase,
+  createReconciler,
+  createTable,
+  type Database,
+  type Reconciler,
+  sameRow,
+  type Table,
+} from "@weft/store";
+import type { KindOps } from "./kind.ts";
+import { KINDS } from "./registry.ts";
+
+export interface PlanKindState {
+  readonly kind: PlanKind;
+  readonly table: Table<PlanRow>;
+  readonly reconciler: Reconciler;
+  readonly ops: KindOps<PlanKind, unknown>;
+  /** Since the start: rows that had drifted and were put right, leftovers that were removed. */
+  readonly repairs: { repaired: number; pruned: number };
+}
+
+export interface Plan {
+  readonly database: Database;
+  readonly applier: Applier;
+  readonly kinds: readonly PlanKindState[];
+  /** Puts and removes rows in one commit. */
+  change(put: Iterable<PlanRow>, remove: Iterable<PlanRow>): void;
+  /** Keys of rows as the applier's flush and repair take them. */
+  keys(rows: Iterable<PlanRow>): Record<string, string[]>;
+  /** Everything that the kernel holds otherwise than planned. Reads only. */
+  drift(node: string, rows?: Iterable<PlanRow>): Promise<Drift[]>;
+}
+
+export interface PlanOptions {
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Milliseconds between full comparisons with the kernel, by kind; events ask for more. */
+  readonly repairInterval: (kind: PlanKind) => number;
+}
+
+export function createPlan({ kernel, clock, logger, repairInterval }: PlanOptions): Plan {
+  const database = createDatabase({
+    onError: (error, where) => logger.error("a listener failed", { where, error: String(error) }),
+  });
+  const kinds = PLAN_KINDS.map((kind): PlanKindState => {
+    const table = createTable<PlanRow>(database, { name: kind, key: planKey });
+    const make = KINDS[kind] as (context: unknown) => KindOps<PlanKind, unknown>;
+    const repairs = { repaired: 0, pruned: 0 };
+    const ops = counted(make({ kernel, table }), repairs);
+    const reconciler = createReconciler<PlanRow, unknown>({
+      name: kind,
+      table,
+      ops,
+      clock,
+      logger,
+      repairInterval: repairInterval(kind),
+      repairMinInterval: 200,
+      retry: { first: 100, cap: 4000 },
+    });
+    return { kind, table, reconciler, ops, repairs };
+  });
+  const byKind = new Map(kinds.map((k) => [k.kind, k]));
+  const applier = createApplier({ reconcilers: kinds.map((k) => k.reconciler), clock, logger });
+
+  const keys = (rows: Iterable<PlanRow>): Record<string, string[]> => {
+    const result: Record<string, string[]> = {};
+    for (const row of rows) {
+      result[row.kind] ??= [];
+      result[row.kind]?.push(planKey(row));
+    }
+    return result;
+  };
+
+  return {
+    database,
+    applier,
+    kinds,
+    keys,
+    change(put, remove) {
+      database.write(() => {
+        for (const row of remove) byKind.get(row.kind)?.table.delete(planKey(row));
+        for (const row of put) byKind.get(row.kind)?.table.put(row);
+      });
+    },
+    async drift(node, rows) {
+      const only = rows === undefined ? undefined : Map.groupBy(rows, (r) => r.kind);
+      const found: Drift[] = [];
+      for (const state of kinds) {
+        const wanted = only === undefined ? undefined : only.get(state.kind);
+        if (only !== undefined && wanted === undefined) continue;
+        found.push(...(await driftOf(node, state, wanted)));
+      }
+      return found;
+    },
+  };
+}
+
+/** Counts what repair does: an update of a row that was applied before and has not changed, and every prune. */
+function counted(
+  ops: KindOps<PlanKind, unknown>,
+  count: { repaired: number; pruned: number },
+): KindOps<PlanKind, unknown> {
+  return {
+    ...ops,
+    update(row, previous) {
+      if (previous !== undefined && sameRow(previous, row)) count.repaired++;
+      return ops.update(row, previous);
+    },
+    actual: {
+      ...ops.actual,
+      delete(actual) {
+        count.pruned++;
+        return ops.actual.delete(actual);
+      },
+    },
+  };
+}
+
+async function driftOf(
+  node: string,
+  state: PlanKindState,
+  only: readonly PlanRow[] | undefined,
+): Promise<Drift[]> {
+  const { kind, table, ops } = state;
+  const actuals = new Map<string, unknown[]>();
+  for (const actual of await ops.actual.list(only)) {
+    const key = ops.actual.keyOf(actual);
+    if (key !== undefined) actuals.set(key, [...(actuals.get(key) ?? []), actual]);
+  }
+  const found: Drift[] = [];
+  for (const row of only ?? table.rows()) {
+    const key = planKey(row);
+    const candidates = actuals.get(key) ?? [];
+    actuals.delete(key);
+    const typed = row as PlanRowOf<PlanKind>;
+    if (candidates.some((a) => ops.actual.matches(typed, a))) continue;
+    const difference = candidates.length === 0 ? "missing" : ops.describe(typed, candidates[0]);
+    found.push({ node, kind, key, difference, origin: row.origin });
+  }
+  if (only !== undefined) return found;
+  for (const key of actuals.keys())
+    found.push({ node, kind, key, difference: "not asked for", origin: undefined });
+  return found;
+}

@@ -1,0 +1,96 @@
+/**
+ * The container's end of a pair. Only what is ours is set: the interface, its addresses, the gateway's route
+ * and neighbour entry, the default route, and for IPv6 the two sysctls without which it would not work.
+ *
+ * Addresses need no duplicate address detection: the node gave them out once, and a container that starts must
+ * not wait for a second. The link-local address is set by us for the same reason, as the kernel would make it.
+ */
+import { familyOf, hostPrefix, type IpAddress, linkLocalOf, parsePrefix, withLength } from "@weft/base";
+import type { Link, NetworkNamespace, RouteSpec } from "@weft/kernel/port";
+import type { AttachmentRow } from "@weft/model";
+import { differences } from "../kind.ts";
+import { gatewaysOf } from "./gateway.ts";
+
+const DEFAULT4 = parsePrefix("0.0.0.0/0");
+const DEFAULT6 = parsePrefix("::/0");
+
+/** IPv6 settings of the interface, by the last part of their key. */
+const IPV6_SYSCTLS: readonly (readonly [string, string])[] = [
+  ["disable_ipv6", "0"],
+  ["accept_ra", "0"],
+];
+
+const hasV6 = (row: AttachmentRow): boolean => row.addresses.some((a) => familyOf(a) === 6);
+const sysctlKey = (row: AttachmentRow, name: string): string => `net/ipv6/conf/${row.interface}/${name}`;
+const addressesOf = (row: AttachmentRow): string[] => [
+  ...row.addresses.map((ip) => hostPrefix(ip) as string),
+  ...(hasV6(row) ? [withLength(linkLocalOf(row.mac), 64) as string] : []),
+];
+
+/** To the gateway itself, which no prefix covers, and through it to everything else. */
+function routesOf(row: AttachmentRow): RouteSpec[] {
+  return gatewaysOf(row.addresses).flatMap((gateway): RouteSpec[] =>
+    familyOf(gateway) === 4
+      ? [
+          { destination: hostPrefix(gateway), link: row.interface, scope: "link" },
+          { destination: DEFAULT4, link: row.interface, gateway },
+        ]
+      : [{ destination: DEFAULT6, link: row.interface, gateway, metric: 1024 }],
+  );
+}
+
+export const podSide = {
+  establish(inside: NetworkNamespace, row: AttachmentRow): void {
+    const name = row.interface;
+    const link = inside.link(name);
+    if (link === undefined) return;
+    if (hasV6(row)) {
+      for (const [key, value] of IPV6_SYSCTLS) {
+        if (inside.sysctl(sysctlKey(row, key)) !== value) inside.setSysctl(sysctlKey(row, key), value);
+      }
+      if (link.addressGeneration !== "none") inside.changeLink(name, { addressGeneration: "none" });
+    }
+    if (link.mac !== row.mac) inside.changeLink(name, { mac: row.mac });
+    if (link.mtu !== row.mtu) inside.changeLink(name, { mtu: row.mtu });
+    if (!link.up) inside.changeLink(name, { up: true });
+    for (const ip of row.addresses) inside.replaceAddress({ link: name, address: withLength(ip, bits(ip)) });
+    if (hasV6(row)) {
+      inside.replaceAddress({ link: name, address: withLength(linkLocalOf(row.mac), 64), scope: "link" });
+    }
+    for (const gateway of gatewaysOf(row.addresses)) inside.replaceNeighbour(name, gateway, row.hostMac);
+    for (const route of routesOf(row)) inside.replaceRoute(route);
+  },
+
+  compare(inside: NetworkNamespace, link: Link, row: AttachmentRow): string[] {
+    const where = `${row.interface} in the container`;
+    const found = differences([
+      [`${where}: mac`, link.mac, row.mac],
+      [`${where}: mtu`, link.mtu, row.mtu],
+      [`${where}: up`, link.up, true],
+    ]);
+    const addresses = inside.addresses(row.interface);
+    for (const wanted of addressesOf(row)) {
+      if (!addresses.some((a) => a.address === wanted && !a.tentative))
+        found.push(`${where}: ${wanted} is absent`);
+    }
+    const neighbours = inside.neighbours(row.interface);
+    for (const gateway of gatewaysOf(row.addresses)) {
+      const ok = neighbours.some((n) => n.ip === gateway && n.mac === row.hostMac && n.state === "permanent");
+      if (!ok) found.push(`${where}: the gateway's neighbour entry is absent`);
+    }
+    const routes = inside.routes({ link: row.interface });
+    for (const wanted of routesOf(row)) {
+      const ok = routes.some((r) => r.destination === wanted.destination && r.gateway === wanted.gateway);
+      if (!ok) found.push(`${where}: route ${wanted.destination} is absent`);
+    }
+    if (hasV6(row)) {
+      for (const [key, value] of IPV6_SYSCTLS) {
+        const is = inside.sysctl(sysctlKey(row, key));
+        if (is !== value) found.push(`${where}: ${key} is ${is ?? "absent"}, not ${value}`);
+      }
+    }
+    return found;
+  },
+};
+
+const bits = (ip: IpAddress): number => (familyOf(ip) === 4 ? 32 : 128);

@@ -1,0 +1,3 @@
+/** The in-memory Kernel. */
+export { createFakeKernel, type FakeKernel } from "./kernel.ts";
+export type { Operation, Write } from "./recorder.ts";

@@ -1,0 +1,54 @@
+/** The Linux kernel. The interfaces are in port.ts, what they promise in conformance.ts. */
+import { createNftables } from "./nftables/index.ts";
+import type { Kernel, KernelEvent, WatchOptions } from "./port.ts";
+import {
+  LinkRemover,
+  openNamespace,
+  openOwnNamespace,
+  type RealNamespace,
+  watch,
+} from "./rtnetlink/index.ts";
+
+export * from "./port.ts";
+export { hasErrno, SysError } from "./sys/errno.ts";
+
+export interface RealKernel extends Kernel {
+  readonly self: RealNamespace;
+  /** Opens a namespace by path ("/run/netns/x", "/proc/7/ns/net"). "not-found" when the path names none. */
+  open(path: string): RealNamespace;
+  /** Stops the watches and closes `self`; namespaces that were opened are closed by whom opened them. */
+  close(): void;
+}
+
+/**
+ * The kernel of this machine, seen from the network namespace of the calling thread.
+ *
+ *     const kernel = openKernel();
+ *     const pod = kernel.open("/run/netns/web");
+ *     pod.replaceRoute({ destination: parsePrefix("0.0.0.0/0"), gateway: parseIp("169.254.1.1"), link: "eth0" });
+ */
+export function openKernel(): RealKernel {
+  const remover = new LinkRemover();
+  const self = openOwnNamespace(remover);
+  const nftables = createNftables(self);
+  const stops = new Set<() => void>();
+  return {
+    self,
+    nftables,
+    open: (path) => openNamespace(path, remover),
+    watch(listener: (event: KernelEvent) => void, options: WatchOptions = {}): () => void {
+      const stop = watch(self, listener, options);
+      stops.add(stop);
+      return () => {
+        stops.delete(stop);
+        stop();
+      };
+    },
+    close() {
+      for (const stop of stops) stop();
+      stops.clear();
+      nftables.close();
+      self.close();
+    },
+  };
+}

@@ -1,0 +1,11 @@
+/** nftables: sets and maps by nfnetlink, rulesets by nft, and what other tables do to forwarded packets. */
+export {
+  decodeFields,
+  encodeFields,
+  type FieldType,
+  type Layout,
+  layoutOf,
+  layoutOfFields,
+} from "./layout.ts";
+export { createNftables, type NftablesHandle, type NftablesOptions } from "./nftables.ts";
+export { scriptError } from "./script.ts";

@@ -1,0 +1,389 @@
+/**
+ * nftables of one network namespace. Elements, which are many and change often, go straight to the kernel by
+ * nfnetlink (transaction.ts); tables, chains and rules, which are few, by nft's own language (script.ts).
+ */
+import { type Family, WeftError } from "@weft/base";
+import { NETLINK, type NetlinkMessage, NetlinkSocket, NetlinkWriter } from "../netlink/index.ts";
+import type {
+  BaseChain,
+  ForeignDrop,
+  NetworkNamespace,
+  Nftables,
+  NftFamily,
+  SetElement,
+  SetField,
+} from "../port.ts";
+import { hasErrno, SysError } from "../sys/errno.ts";
+import {
+  FAMILY_NUMBER,
+  messageType,
+  NFPROTO_UNSPEC,
+  NFT_DATA_VERDICT_TYPE,
+  NFT_MSG_GETCHAIN,
+  NFT_MSG_GETRULE,
+  NFT_MSG_GETSET,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_GETTABLE,
+  NFT_SET_ELEM_CATCHALL,
+  NFT_SET_INTERVAL,
+  NFT_SET_MAP,
+  NFT_SET_OBJECT,
+  NFT_TABLE_F_DORMANT,
+  NFTA_RULE_TABLE,
+  NFTA_SET_ELEM_LIST_SET,
+  NFTA_SET_ELEM_LIST_TABLE,
+  NFTA_SET_NAME,
+  NFTA_SET_TABLE,
+  NFTA_TABLE_NAME,
+} from "./constants.ts";
+import {
+  decodeBaseChain,
+  decodeElements,
+  decodeRule,
+  decodeSet,
+  decodeTable,
+  generationOf,
+  type RawElement,
+  type SetInfo,
+  type Verdict,
+} from "./decode.ts";
+import { foreignDrop, reachesDrop, seesForwarded } from "./drops.ts";
+import { decodeFields, encodeFields, layoutOf } from "./layout.ts";
+import { runScript } from "./script.ts";
+import {
+  describeSet,
+  type ElementLayout,
+  type ElementOperation,
+  elementTransactions,
+  layoutOfElements,
+  nfgenmsg,
+  type SetName,
+} from "./transaction.ts";
+
+export interface NftablesOptions {
+  /** Bytes of the largest transaction. Default 16 MiB, some 300,000 elements. */
+  readonly maxTransaction?: number;
+  /** Whether the kernel has NFT_MSG_DESTROYSETELEM (Linux 6.3). Default: found out at the first deletion. */
+  readonly destroy?: boolean;
+}
+
+/** Nftables with a socket to give back. */
+export interface NftablesHandle extends Nftables {
+  close(): void;
+}
+
+const DEFAULT_MAX_TRANSACTION = 16 << 20;
+const TRIES = 16;
+
+/** nftables of the namespace, whose descriptor must stay open. The first call opens a socket in it. */
+export function createNftables(
+  namespace: Pick<NetworkNamespace, "fd">,
+  options: NftablesOptions = {},
+): NftablesHandle {
+  return new KernelNftables(namespace.fd, options);
+}
+
+class KernelNftables implements NftablesHandle {
+  readonly #fd: number;
+  readonly #maxTransaction: number;
+  #destroy: boolean | undefined;
+  #socket: NetlinkSocket | undefined;
+
+  constructor(fd: number, options: NftablesOptions) {
+    this.#fd = fd;
+    this.#maxTransaction = options.maxTransaction ?? DEFAULT_MAX_TRANSACTION;
+    this.#destroy = options.destroy;
+  }
+
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  run(script: string): Promise<void> {
+    return runScript(this.#fd, script);
+  }
+
+  tableExists(family: NftFamily, table: string): boolean {
+    const request = get(NFT_MSG_GETTABLE, family).string(NFTA_TABLE_NAME, table).finish();
+    try {
+      this.#open().request(request, { call: "NFT_MSG_GETTABLE", object: `table ${family} ${table}` });
+      return true;
+    } catch (error) {
+      if (hasErrno(error, "ENOENT")) return false;
+      throw error;
+    }
+  }
+
+  baseChains(): BaseChain[] {
+    return this.#dump(get(NFT_MSG_GETCHAIN).finish(), "NFT_MSG_GETCHAIN")
+      .map(decodeBaseChain)
+      .filter((chain) => chain !== undefined);
+  }
+
+  foreignDrops(ownTable: string): ForeignDrop[] {
+    const dormant = new Set(
+      this.#dump(get(NFT_MSG_GETTABLE).finish(), "NFT_MSG_GETTABLE")
+        .map(decodeTable)
+        .filter((table) => (table.flags & NFT_TABLE_F_DORMANT) !== 0)
+        .map(({ family, table }) => `${family} ${table}`),
+    );
+    const chains = this.baseChains().filter(
+      (c) => seesForwarded(c) && c.table !== ownTable && !dormant.has(`${c.family} ${c.table}`),
+    );
+    const drops: ForeignDrop[] = [];
+    for (const group of Map.groupBy(chains, (c) => `${c.family} ${c.table}`).values()) {
+      const { family, table } = group[0] as BaseChain;
+      const request = get(NFT_MSG_GETRULE, family).string(NFTA_RULE_TABLE, table).finish();
+      const rules = this.#dump(request, "NFT_MSG_GETRULE", `table ${family} ${table}`).map(decodeRule);
+      const verdicts = (set: string): Verdict[] =>
+        this.#dumpElements({ family, table, set })
+          .map((element) => element.verdict)
+          .filter((verdict) => verdict !== undefined);
+      for (const chain of group) {
+        const row = foreignDrop(chain, reachesDrop(chain.name, rules, verdicts));
+        if (row !== undefined) drops.push(row);
+      }
+    }
+    return drops;
+  }
+
+  addElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void {
+    if (elements.length === 0) return;
+    const name = { family, table, set };
+    const info = this.#setInfo(name);
+    const layout = layoutOfElements(elements);
+    checkLayout(name, info, layout, true);
+    try {
+      this.#commit(name, "add", layout, elements);
+    } catch (error) {
+      if (layout.value === undefined || !isClash(error)) throw error;
+      this.#replaceElements(name, layout, elements);
+    }
+  }
+
+  deleteElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void {
+    if (elements.length === 0) return;
+    const name = { family, table, set };
+    const layout = { key: layoutOfElements(elements).key, value: undefined };
+    try {
+      checkLayout(name, this.#setInfo(name), layout, false);
+      if (this.#hasDestroy()) this.#commit(name, "destroy", layout, elements);
+      else this.#deletePresent(name, layout, elements);
+    } catch (error) {
+      if (!hasErrno(error, "ENOENT")) throw error;
+    }
+  }
+
+  elements(
+    family: NftFamily,
+    table: string,
+    set: string,
+    key: readonly SetField["type"][],
+    addressFamily: Family,
+    value?: readonly SetField["type"][],
+  ): SetElement[] {
+    const name = { family, table, set };
+    const keyLayout = layoutOf(key, addressFamily);
+    const valueLayout = value === undefined ? undefined : layoutOf(value, addressFamily);
+    checkLayout(name, this.#setInfo(name), { key: keyLayout, value: valueLayout }, valueLayout !== undefined);
+    return this.#dumpElements(name).map((element) => {
+      if (element.key === undefined || (element.flags & NFT_SET_ELEM_CATCHALL) !== 0) {
+        throw unsupported(name, "has an element for all other keys");
+      }
+      const fields = decodeFields(keyLayout, element.key);
+      if (valueLayout === undefined) return { key: fields };
+      if (element.value === undefined) throw unsupported(name, "has an element without a value");
+      return { key: fields, value: decodeFields(valueLayout, element.value) };
+    });
+  }
+
+  #open(): NetlinkSocket {
+    this.#socket ??= new NetlinkSocket(NETLINK.netfilter, {
+      namespace: this.#fd,
+      sendBuffer: this.#maxTransaction + (64 << 10),
+    });
+    return this.#socket;
+  }
+
+  #dump(request: Uint8Array, call: string, object?: string): NetlinkMessage[] {
+    return this.#open().dump(request, object === undefined ? { call } : { call, object });
+  }
+
+  /** A dump is read in pieces; one during which the ruleset changed is repeated. */
+  #dumpElements(name: SetName): RawElement[] {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const request = get(NFT_MSG_GETSETELEM, name.family)
+        .string(NFTA_SET_ELEM_LIST_TABLE, name.table)
+        .string(NFTA_SET_ELEM_LIST_SET, name.set)
+        .finish();
+      const messages = this.#dump(request, "NFT_MSG_GETSETELEM", describeSet(name));
+      const first = messages[0];
+      if (first === undefined) return [];
+      const generation = generationOf(first);
+      if (messages.every((m) => generationOf(m) === generation)) return messages.flatMap(decodeElements);
+    }
+    throw new WeftError("busy", `the ruleset changed during each of ${TRIES} dumps`, {
+      object: describeSet(name),
+      hint: "Try again when less is changing.",
+    });
+  }
+
+  /** Throws SysError ENOENT, "not-found", when there is no such set. */
+  #setInfo(name: SetName): SetInfo {
+    const request = get(NFT_MSG_GETSET, name.family)
+      .string(NFTA_SET_TABLE, name.table)
+      .string(NFTA_SET_NAME, name.set)
+      .finish();
+    try {
+      const [answer] = this.#open().request(request, { call: "NFT_MSG_GETSET", object: describeSet(name) });
+      if (answer === undefined) throw new WeftError("internal", `${describeSet(name)}: no answer`);
+      return decodeSet(answer);
+    } catch (error) {
+      throw withHint(error, name);
+    }
+  }
+
+  /** Brings all elements into the kernel in as few transactions as fit. */
+  #commit(
+    name: SetName,
+    operation: ElementOperation,
+    layout: ElementLayout,
+    elements: readonly SetElement[],
+  ): void {
+    const socket = this.#open();
+    for (const bytes of elementTransactions(name, operation, layout, elements, this.#maxTransaction)) {
+      const call =
+        operation === "add" || operation === "replace" ? "NFT_MSG_NEWSETELEM" : "NFT_MSG_DELSETELEM";
+      const { errors, acknowledged } = socket.batch(bytes, { call, object: describeSet(name) });
+      for (const error of errors.values()) throw withHint(error, name);
+      if (acknowledged !== 1) {
+        throw new WeftError("internal", `${call} ${describeSet(name)}: the kernel did not acknowledge it`, {
+          object: describeSet(name),
+        });
+      }
+    }
+  }
+
+  /**
+   * Kernels before 6.3 do not know NFT_MSG_DESTROYSETELEM and answer EINVAL; later ones find no table of that
+   * name, which nft's grammar does not allow.
+   */
+  #hasDestroy(): boolean {
+    if (this.#destroy === undefined) {
+      const element: SetElement = { key: [{ type: "mark", value: 0 }] };
+      const nowhere: SetName = { family: "inet", table: "?", set: "?" };
+      try {
+        this.#commit(nowhere, "destroy", layoutOfElements([element]), [element]);
+      } catch (error) {
+        this.#destroy = hasErrno(error, "ENOENT");
+        if (!this.#destroy && !hasErrno(error, "EINVAL") && !hasErrno(error, "EOPNOTSUPP")) throw error;
+      }
+    }
+    return this.#destroy === true;
+  }
+
+  /** Deletes those of the elements that are there; again, when another has deleted some meanwhile. */
+  #deletePresent(name: SetName, layout: ElementLayout, elements: readonly SetElement[]): void {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const present = this.#present(name, layout, elements);
+      if (present.length === 0) return;
+      try {
+        this.#commit(name, "delete", layout, present);
+        return;
+      } catch (error) {
+        if (!hasErrno(error, "ENOENT")) throw error;
+      }
+    }
+    throw new WeftError("busy", `${describeSet(name)}: its elements kept changing`, {
+      object: describeSet(name),
+    });
+  }
+
+  /** Those of the elements that the kernel's set has, each once. */
+  #present(name: SetName, layout: ElementLayout, elements: readonly SetElement[]): SetElement[] {
+    const keys = new Set<string>();
+    for (const { key } of this.#dumpElements(name)) {
+      if (key !== undefined) keys.add(Buffer.from(key).toString("latin1"));
+    }
+    const bytes = Buffer.alloc(layout.key.length);
+    return elements.filter((element) => {
+      encodeFields(layout.key, element.key, bytes.fill(0), 0);
+      return keys.delete(bytes.toString("latin1"));
+    });
+  }
+
+  #replaceElements(name: SetName, layout: ElementLayout, elements: readonly SetElement[]): void {
+    try {
+      if (this.#hasDestroy()) {
+        this.#commit(name, "replace", layout, elements);
+      } else {
+        this.#deletePresent(name, { key: layout.key, value: undefined }, elements);
+        this.#commit(name, "add", layout, elements);
+      }
+    } catch (error) {
+      if (!isClash(error)) throw error;
+      throw new WeftError("invalid", `${describeSet(name)}: a key comes twice, with different values`, {
+        object: describeSet(name),
+        cause: error,
+      });
+    }
+  }
+}
+
+/** A map has one of the keys with another value: EEXIST, or EBUSY in older kernels. */
+const isClash = (error: unknown): boolean => hasErrno(error, "EEXIST") || hasErrno(error, "EBUSY");
+
+/** A request for something of a family, or of all families. */
+const get = (message: number, family?: NftFamily): NetlinkWriter =>
+  new NetlinkWriter()
+    .begin(messageType(message), 0)
+    .raw(nfgenmsg(family === undefined ? NFPROTO_UNSPEC : FAMILY_NUMBER[family]));
+
+const unsupported = (name: SetName, why: string): WeftError =>
+  new WeftError("unsupported", `${describeSet(name)} ${why}`, {
+    object: describeSet(name),
+    hint: "Change and read such a set by nft's own language.",
+  });
+
+/** Refuses elements that the set would misunderstand. The kernel would take some of them. */
+function checkLayout(name: SetName, info: SetInfo, layout: ElementLayout, withValue: boolean): void {
+  // A key without its end would match all keys above it.
+  if ((info.flags & NFT_SET_INTERVAL) !== 0) throw unsupported(name, "holds intervals");
+  if ((info.flags & NFT_SET_OBJECT) !== 0) throw unsupported(name, "maps to objects");
+  const mismatch = (what: string): WeftError =>
+    new WeftError("invalid", `${describeSet(name)} ${what}`, {
+      object: describeSet(name),
+      hint: "Use the types that the set was declared with, in that order.",
+    });
+  if (info.keyLength !== layout.key.length) {
+    throw mismatch(`has keys of ${info.keyLength} bytes, not ${layout.key.length}`);
+  }
+  if (!withValue) return;
+  const isMap = (info.flags & NFT_SET_MAP) !== 0;
+  if (isMap && info.dataType === NFT_DATA_VERDICT_TYPE) throw unsupported(name, "maps to verdicts");
+  if (isMap !== (layout.value !== undefined)) {
+    throw mismatch(isMap ? "is a map: its elements need a value" : "is no map: its elements have no value");
+  }
+  if (layout.value !== undefined && info.dataLength !== layout.value.length) {
+    throw mismatch(`has values of ${info.dataLength ?? 0} bytes, not ${layout.value.length}`);
+  }
+}
+
+/** The same error with a hint that fits sets: the general ones speak of files and of root. */
+function withHint(error: unknown, name: SetName): unknown {
+  if (!(error instanceof SysError)) return error;
+  const hint =
+    error.errnoName === "ENOENT"
+      ? `Declare the set in table ${name.family} ${name.table} first; somebody may have deleted the table.`
+      : error.errnoName === "ENFILE"
+        ? "The set is full; declare it with a larger size."
+        : error.hint;
+  return new SysError(error.message.slice(0, error.message.indexOf(" ")), error.errno, {
+    object: describeSet(name),
+    kernelMessage: error.kernelMessage,
+    offset: error.offset,
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

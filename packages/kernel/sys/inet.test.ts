@@ -1,0 +1,114 @@
+import { describe, expect, test } from "bun:test";
+import { isInvalid, parseIp } from "@weft/base";
+import fc from "fast-check";
+import { createAnonymous, inNetns, spawnSyncIn } from "../netns/index.ts";
+import { EPOLL, Poller } from "./epoll.ts";
+import { hasErrno } from "./errno.ts";
+import {
+  acceptSocket,
+  connectSocket,
+  decodeSocketAddress,
+  domainOf,
+  encodeSocketAddress,
+  listenSocket,
+  MSG_NOSIGNAL,
+  receiveFrom,
+  receiveStream,
+  sendTo,
+} from "./inet.ts";
+import { bindSocket, closeFd, openSocket, SOCK, sendBytes, socketName } from "./socket.ts";
+
+const ip4 = fc.ipV4().map(parseIp);
+const ip6 = fc
+  .ipV6()
+  .filter((t) => !/ffff:/i.test(t))
+  .map(parseIp);
+
+describe("socket addresses", () => {
+  test("come back as they went", () => {
+    fc.assert(
+      fc.property(fc.oneof(ip4, ip6), fc.nat(65535), (ip, port) => {
+        expect(decodeSocketAddress(encodeSocketAddress({ ip, port }))).toEqual({ ip, port });
+      }),
+    );
+  });
+
+  test("of other families or lengths are refused", () => {
+    for (const bytes of [[], [2, 0], [1, 0, 0, 0, 0, 0, 0, 0], [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]]) {
+      let error: unknown;
+      try {
+        decodeSocketAddress(Uint8Array.from(bytes));
+      } catch (e) {
+        error = e;
+      }
+      expect(isInvalid(error)).toBe(true);
+    }
+  });
+});
+
+describe("sockets of another namespace", () => {
+  for (const loopback of ["127.0.0.1", "::1"].map(parseIp)) {
+    const domain = domainOf(loopback.includes(":") ? 6 : 4);
+    test(`connect, refuse and exchange datagrams on ${loopback}`, async () => {
+      const namespace = createAnonymous();
+      const open: number[] = [];
+      const poller = new Poller();
+      try {
+        expect(spawnSyncIn(namespace, ["ip", "link", "set", "lo", "up"]).exitCode).toBe(0);
+        const socket = (type: number): number => {
+          const fd = inNetns(namespace.fd, () => openSocket(domain, type | SOCK.nonblock, 0));
+          open.push(fd);
+          return fd;
+        };
+        const listener = socket(SOCK.stream);
+        bindSocket(listener, encodeSocketAddress({ ip: loopback, port: 0 }));
+        const address = socketName(listener);
+        // Bound but not listening: the kernel refuses.
+        expect(() => {
+          if (!connectSocket(socket(SOCK.stream), address)) throw new Error("under way");
+        }).toThrow(/ECONNREFUSED|under way/);
+        listenSocket(listener, 16);
+        expect(acceptSocket(listener)).toBeUndefined();
+        poller.add(listener, EPOLL.in);
+        const client = socket(SOCK.stream);
+        connectSocket(client, address);
+        await poller.wait(1000);
+        const ready: number[] = [];
+        poller.poll((fd) => ready.push(fd));
+        expect(ready).toEqual([listener]);
+        const accepted = acceptSocket(listener);
+        open.push(accepted?.fd ?? -1);
+        expect(accepted?.peer).toEqual(Uint8Array.from(socketName(client)));
+        const received = Buffer.alloc(8);
+        expect(receiveStream(client, received)).toBeUndefined();
+        sendBytes(accepted?.fd ?? -1, Uint8Array.from([7, 8, 9]), MSG_NOSIGNAL);
+        await poller.wait(10);
+        expect(receiveStream(client, received)).toBe(3);
+        expect([...received.subarray(0, 3)]).toEqual([7, 8, 9]);
+
+        const a = socket(SOCK.dgram);
+        const b = socket(SOCK.dgram);
+        bindSocket(a, encodeSocketAddress({ ip: loopback, port: 0 }));
+        bindSocket(b, encodeSocketAddress({ ip: loopback, port: 0 }));
+        sendTo(b, Uint8Array.from([1, 2, 3]), socketName(a));
+        const into = Buffer.alloc(2);
+        const got = receiveFrom(a, into);
+        expect(got?.length).toBe(3);
+        expect(got?.from).toEqual(Uint8Array.from(socketName(b)));
+        expect([...into]).toEqual([1, 2]);
+        expect(receiveFrom(a, into)).toBeUndefined();
+        let error: unknown;
+        try {
+          sendTo(b, Buffer.alloc(70_000), socketName(a));
+        } catch (e) {
+          error = e;
+        }
+        expect(hasErrno(error, "EMSGSIZE")).toBe(true);
+      } finally {
+        for (const fd of open) closeFd(fd);
+        poller.close();
+        namespace.close();
+      }
+    });
+  }
+});

@@ -1,0 +1,100 @@
+/** Settings of the network, with defaults and the checks that name the field. */
+import { type Prefix, parsePrefix, WeftError } from "@weft/base";
+
+export type BackendName = "auto" | "direct" | "vxlan";
+
+export interface VxlanSettings {
+  /** UDP port; 4789 by default (RFC 7348 section 5). */
+  readonly port: number;
+  /** VXLAN network identifier, 1 to 2^24-1. */
+  readonly vni: number;
+  /** Family of the outer packets; auto takes IPv4 where the node has an IPv4 address. */
+  readonly underlay: "auto" | "ipv4" | "ipv6";
+  /** Outer UDP checksum; auto: none over IPv4, always over IPv6 (RFC 6936 allows zero, few fabrics like it). */
+  readonly checksum: "auto" | "on" | "off";
+  /** Transmit checksum offload of the tunnel device; auto turns it off on kernels that are known to spoil it. */
+  readonly offload: "auto" | "on" | "off";
+}
+
+export interface Settings {
+  readonly backend: BackendName;
+  readonly vxlan: VxlanSettings;
+  /** MTU of pod interfaces; "auto" derives it from the underlay. */
+  readonly mtu: number | "auto";
+  /** Ranges that all node blocks lie in. */
+  readonly clusterCIDRs: readonly Prefix[];
+}
+
+export const DEFAULT_SETTINGS: Settings = {
+  backend: "auto",
+  vxlan: { port: 4789, vni: 4096, underlay: "auto", checksum: "auto", offload: "auto" },
+  mtu: "auto",
+  clusterCIDRs: [],
+};
+
+/** Settings from a parsed YAML or JSON document; every fault is listed, not only the first. Throws "invalid". */
+export function parseSettings(document: unknown): Settings {
+  const faults: string[] = [];
+  const root = object(document ?? {}, "settings", faults);
+  unknownKeys(root, ["backend", "vxlan", "mtu", "clusterCIDRs"], "", faults);
+  const vx = object(root["vxlan"] ?? {}, "vxlan", faults);
+  unknownKeys(vx, ["port", "vni", "underlay", "checksum", "offload"], "vxlan.", faults);
+  const d = DEFAULT_SETTINGS;
+  const ranges: Prefix[] = [];
+  const list = root["clusterCIDRs"] ?? [];
+  if (!Array.isArray(list)) faults.push("clusterCIDRs: must be a list of prefixes");
+  else {
+    list.forEach((item: unknown, i) => {
+      try {
+        ranges.push(parsePrefix(String(item)));
+      } catch (error) {
+        faults.push(`clusterCIDRs[${i}]: ${(error as Error).message}`);
+      }
+    });
+  }
+  const mtu = root["mtu"] ?? d.mtu;
+  const settings: Settings = {
+    backend: oneOf(root["backend"] ?? d.backend, ["auto", "direct", "vxlan"], "backend", faults),
+    vxlan: {
+      port: integer(vx["port"] ?? d.vxlan.port, 1, 65535, "vxlan.port", faults),
+      vni: integer(vx["vni"] ?? d.vxlan.vni, 1, 0xffffff, "vxlan.vni", faults),
+      underlay: oneOf(vx["underlay"] ?? d.vxlan.underlay, ["auto", "ipv4", "ipv6"], "vxlan.underlay", faults),
+      checksum: oneOf(vx["checksum"] ?? d.vxlan.checksum, ["auto", "on", "off"], "vxlan.checksum", faults),
+      offload: oneOf(vx["offload"] ?? d.vxlan.offload, ["auto", "on", "off"], "vxlan.offload", faults),
+    },
+    mtu: mtu === "auto" ? "auto" : integer(mtu, 1280, 65535, "mtu", faults),
+    clusterCIDRs: ranges,
+  };
+  if (faults.length > 0) {
+    throw new WeftError("invalid", `settings: ${faults.join("; ")}`, { hint: "Correct the fields named." });
+  }
+  return settings;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function object(value: unknown, field: string, faults: string[]): Fields {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
+  faults.push(`${field}: must be a mapping`);
+  return {};
+}
+
+function unknownKeys(value: Fields, known: readonly string[], prefix: string, faults: string[]): void {
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key)) faults.push(`${prefix}${key}: unknown field (known: ${known.join(", ")})`);
+  }
+}
+
+function oneOf<T extends string>(value: unknown, allowed: readonly T[], field: string, faults: string[]): T {
+  // YAML 1.1 writers quote neither on nor off, and some parsers then deliver booleans.
+  const text = value === true ? "on" : value === false ? "off" : value;
+  if (allowed.includes(text as T)) return text as T;
+  faults.push(`${field}: "${String(value)}" must be one of ${allowed.join(", ")}`);
+  return allowed[0] as T;
+}
+
+function integer(value: unknown, least: number, most: number, field: string, faults: string[]): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
+  faults.push(`${field}: "${String(value)}" must be a whole number from ${least} to ${most}`);
+  return least;
+}

@@ -1,0 +1,116 @@
+/**
+ * The CNI plugin "weft": asks the node's agent, which does the work. Keys of its configuration, all optional:
+ *
+ *   socket     path of the agent's socket           /run/weft/agent.sock
+ *   queue      directory of deletions for later     /var/lib/weft/deletions
+ */
+import {
+  type AddRequest,
+  CniError,
+  CODE,
+  type DelRequest,
+  OWN_CODE,
+  type Plugin,
+  type PluginRequest,
+  type Result,
+} from "@weft/cni";
+import { ask } from "./client.ts";
+import { type AttachmentRequest, type AttachmentResult, QUEUE_PATH, SOCKET_PATH } from "./protocol.ts";
+import { enqueue } from "./queue.ts";
+
+interface Options {
+  readonly socket: string;
+  readonly queue: string;
+}
+
+export const weftPlugin: Plugin = {
+  name: "weft",
+  about: "CNI plugin weft: attaches containers to the network of this node's Weft agent",
+  versions: ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
+
+  async add(request) {
+    const answer = await ask<AttachmentResult>(
+      optionsOf(request).socket,
+      "/v1/cni/add",
+      attachmentOf(request),
+    );
+    return merge(request.previousResult, answer);
+  },
+
+  async del(request) {
+    const { socket, queue } = optionsOf(request);
+    const attachment = attachmentOf(request);
+    try {
+      await ask(socket, "/v1/cni/del", attachment);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      enqueue(queue, attachment);
+      // The agent may have come up and read its queue between the two: asking once more costs nothing then.
+      await ask(socket, "/v1/cni/del", attachment).catch(() => {});
+    }
+  },
+
+  async check(request) {
+    await ask(optionsOf(request).socket, "/v1/cni/check", attachmentOf(request));
+  },
+
+  async gc(request) {
+    const body = { network: request.configuration.name, validAttachments: request.validAttachments };
+    await ask(optionsOf(request).socket, "/v1/cni/gc", body);
+  },
+
+  async status(request) {
+    try {
+      await ask(optionsOf(request).socket, "/v1/cni/status", {});
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new CniError(CODE.pluginNotAvailable, message, { cause: error });
+    }
+  },
+};
+
+const isAway = (error: unknown): boolean =>
+  error instanceof CniError &&
+  (error.cniCode === OWN_CODE.agentUnavailable || error.cniCode === OWN_CODE.deadlineExceeded);
+
+function optionsOf(request: PluginRequest): Options {
+  return {
+    socket: pathOption(request, "socket", SOCKET_PATH),
+    queue: pathOption(request, "queue", QUEUE_PATH),
+  };
+}
+
+function pathOption(request: PluginRequest, key: string, preset: string): string {
+  const value = request.configuration[key] ?? preset;
+  if (typeof value === "string" && value.startsWith("/")) return value;
+  throw new CniError(CODE.invalidConfiguration, `"${key}" must be an absolute path`, {
+    hint: `Leave it out for ${preset}.`,
+  });
+}
+
+function attachmentOf(request: AddRequest | DelRequest): AttachmentRequest {
+  const pod = request.args.kubernetes;
+  return {
+    network: request.configuration.name,
+    containerId: request.containerId,
+    interface: request.interfaceName,
+    namespacePath: request.networkNamespace,
+    podNamespace: pod?.podNamespace,
+    podName: pod?.podName,
+    podUid: pod?.podUid,
+  };
+}
+
+/** Our part behind that of the plugins before us: indexes of interfaces move along. */
+function merge(previous: Result | undefined, own: AttachmentResult): Result {
+  const shift = previous?.interfaces.length ?? 0;
+  return {
+    interfaces: [...(previous?.interfaces ?? []), ...own.interfaces],
+    ips: [
+      ...(previous?.ips ?? []),
+      ...own.ips.map((ip) => (ip.interface === undefined ? ip : { ...ip, interface: ip.interface + shift })),
+    ],
+    routes: [...(previous?.routes ?? []), ...own.routes],
+    dns: previous?.dns ?? {},
+  };
+}
