@@ -61,7 +61,7 @@ describe("the underlay", () => {
     for (const address of one!.addresses) expect(ping(first, "outside", address)).toBe(true);
     // The full MTU passes, and not a byte more.
     expect(ping(first, "node1", three!.addresses[0]!, "-M", "do", "-s", "1472")).toBe(true);
-    expect(ping(first, "node1", three!.addresses[0]!, "-M", "do", "-s", "1473")).toBe(false);
+    expect(ping(first, "node1", three!.addresses[0]!, "-M", "do", "-s", "1473", "-W", "0.2")).toBe(false);
   });
 
   test("nodes begin as hosts that forward nothing and check sources", () => {

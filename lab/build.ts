@@ -81,6 +81,9 @@ async function makeLinks(
       });
       for (const address of end.addresses) namespace.replaceAddress({ link: end.name, address });
     }
+    // A switch forwards only once the kernel has noticed the carrier, and for a veth whose ends have the same
+    // index it looks once a second. Asking for the link makes it look now (rtnl_getlink, linkwatch_sync_dev).
+    for (const end of ends) at(end.namespace).link(end.name);
   }
 }
 

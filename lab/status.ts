@@ -51,6 +51,8 @@ export interface LabStatus {
   readonly pods: readonly PodStatus[];
   /** Manifests that could not be read, each with its file. */
   readonly sourceErrors: readonly string[];
+  /** Fields and kinds of manifests that have no effect. */
+  readonly sourceWarnings: readonly string[];
 }
 
 /** What is not as it should be, one sentence each; empty when everything is ready. */

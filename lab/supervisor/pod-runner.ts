@@ -20,8 +20,8 @@ export interface PodRunnerOptions {
   readonly limit: Limit;
   /** Something that is to be kept on disk or seen by somebody has changed. */
   readonly changed: () => void;
-  /** Why the node cannot take pods yet; undefined when it can. */
-  readonly notReady: (node: string) => string | undefined;
+  /** Why the node cannot take the pod yet; undefined when it can. */
+  readonly notReady: (node: string, pod: Pod) => string | undefined;
 }
 
 const GRACE_MS = 2000;
@@ -139,7 +139,7 @@ export class PodRunner {
     const { clock, limit, notReady, changed } = this.#options;
     const backoff = new Backoff();
     for (;;) {
-      const reason = this.pod.hostNetwork ? undefined : notReady(this.nodeName);
+      const reason = this.pod.hostNetwork ? undefined : notReady(this.nodeName, this.pod);
       if (reason !== undefined) {
         this.#error = reason;
         if (!(await pause(clock, NODE_WAIT_MS, this.#abort.signal))) return false;

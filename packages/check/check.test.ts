@@ -91,6 +91,14 @@ describe("a network without faults", () => {
       expect(report.failures).toEqual([]);
     }));
 
+  test("an IPv6 address in duplicate address detection is waited for", () =>
+    withNetwork(async ({ input, ip }) => {
+      const address = input.pods[0]!.addresses[1]!;
+      ip("a", `address del ${address}/128 dev eth0`, `address add ${address}/128 dev eth0`);
+      const report = await checkNetwork(input, FAST);
+      expect([report.setupErrors, report.failures]).toEqual([[], []]);
+    }));
+
   test("a sample has every endpoint both ways and says so", () =>
     withNetwork(async ({ input }) => {
       const report = await checkNetwork(input, { ...FAST, maxPairs: 9 });
@@ -113,8 +121,11 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       // Requests there and answers back: node1's side and node2's pods do not reach each other.
       expect(failed(report)).toEqual(across("node1 a b", "c d", "4t 4u"));
       expect(failure(report, "node1", "default/c", "tcp").message).toBe("no route (ENETUNREACH)");
-      expect(failure(report, "default/a", "default/c", "tcp").message).toBe("no route (ENETUNREACH)");
-      expect(failure(report, "default/a", "default/c", "udp").message).toBe("no route (ENETUNREACH)");
+      for (const probe of ["tcp", "udp"]) {
+        expect(failure(report, "default/a", "default/c", probe).message).toBe(
+          "no route (ENETUNREACH), says node1 (10.0.0.1)",
+        );
+      }
       expect(failure(report, "default/c", "default/a", "tcp").message).toBe("timed out after 250 ms");
       expect(failure(report, "default/c", "node1", "udp").message).toBe(
         "node1 got the packet but cannot answer: no route (ENETUNREACH)",
@@ -192,7 +203,7 @@ describe("a fault is found in exactly the pairs it breaks", () => {
     withNetwork(async ({ input, nft }) => {
       nft(
         "c",
-        "table inet t { chain c { type filter hook input priority 0; ip saddr 10.244.1.2 reject with tcp reset; }; }",
+        "table inet t { chain c { type filter hook input priority 0; ip saddr 10.244.1.2 tcp flags & (syn | ack) == syn reject with tcp reset; }; }",
       );
       const report = await checkNetwork(input, FAST);
       expect(failed(report).filter((f) => f.endsWith("t"))).toEqual(["a>c 4t"]);
@@ -206,8 +217,9 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       const report = await checkNetwork(input, FAST);
       expect(failed(report)).toEqual(across("a b", "c d", "4m 6m"));
       for (const family of [4, 6]) {
+        const router = `node1 (${family === 4 ? "10.0.0.1" : "fd00::1"})`;
         expect(failure(report, "default/a", "default/c", "mtu", family).message).toBe(
-          `a packet of ${POD_MTU} bytes (the pod MTU) does not get through: a router on the path takes only 1300`,
+          `a packet of ${POD_MTU} bytes (the pod MTU) does not get through: ${router} lets only 1300 through`,
         );
       }
     }));
@@ -220,9 +232,8 @@ describe("a fault is found in exactly the pairs it breaks", () => {
         "table inet t { chain c { type filter hook output priority 0; meta l4proto { icmp, icmpv6 } drop; }; }",
       );
       const report = await checkNetwork(input, FAST);
-      const pairs = ["a", "b"].flatMap((x) => ["c", "d"].map((y) => `${x}>${y}`));
-      // The answers are small, and come back.
-      expect(failed(report)).toEqual(expand(pairs, "4m 6m"));
+      // Both ways: eth0 does not take in what it would not send.
+      expect(failed(report)).toEqual(across("a b", "c d", "4m 6m"));
       expect(failure(report, "default/a", "default/c", "mtu").message).toBe(
         `a packet of ${POD_MTU} bytes (the pod MTU) does not get through`,
       );
@@ -236,7 +247,7 @@ describe("a fault is found in exactly the pairs it breaks", () => {
         expand(["a>b", "a>c", "a>d"], "4m 6m"),
       );
       expect(failure(report, "default/a", "default/c", "mtu").message).toBe(
-        "a packet of 1400 bytes (the pod MTU) does not get through: eth0 of default/a takes only 1350",
+        "a packet of 1400 bytes (the pod MTU) does not get out: eth0 of default/a takes only 1350",
       );
     }));
 
@@ -257,6 +268,17 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       ip("node1", "link set h0 mtu 1300");
       const pods = input.pods.map((pod) => (pod.name === "a" ? { ...pod, mtu: 1300 } : pod));
       expect((await checkNetwork({ ...input, pods }, FAST)).failures).toEqual([]);
+    }));
+
+  test("an unreachable route, in the gateway's own words", () =>
+    withNetwork(async ({ input, ip }) => {
+      ip("node2", "route replace unreachable fd00:244:1::/64");
+      const report = await checkNetwork(input, FAST);
+      expect(failed(report)).toEqual(across("node2 c d", "a b", "6t 6u"));
+      expect(failure(report, "default/c", "default/a", "tcp", 6).message).toBe("no route (ENETUNREACH)");
+      expect(failure(report, "default/c", "default/a", "udp", 6).message).toMatch(
+        /^no route \(ENETUNREACH\), says its gateway \(fe80::/,
+      );
     }));
 
   test("a pod that sends from an address of nobody's", () =>
@@ -330,6 +352,11 @@ describe("what cannot be tested is named", () => {
       expect(messages.some((m) => m.includes("the agent of node1 does not answer"))).toBe(true);
       expect([report.ok, report.drift, report.barePackets]).toEqual([false, undefined, undefined]);
     }));
+
+  test("nothing to test is no proof", async () => {
+    const report = await checkNetwork({ nodes: [], pods: [] });
+    expect([report.ok, report.setupErrors.length, report.pairs.total]).toEqual([false, 1, 0]);
+  });
 
   test("contradicting input is refused", async () => {
     const node = { name: "n", namespacePath: "/proc/self/ns/net", addresses: [] };

@@ -13,7 +13,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { familyOf, WeftError } from "@weft/base";
+import { contains, familyOf, WeftError } from "@weft/base";
 import type { NetnsHandle } from "@weft/kernel/netns";
 import { Poller } from "@weft/kernel/sys";
 import { type Endpoint, endpointsOf, familiesOf, Namespaces, setupError } from "./endpoints.ts";
@@ -78,6 +78,12 @@ export async function checkNetwork(input: CheckInput, options: CheckOptions = {}
     timeoutMs: settings.timeoutMs,
     retries: settings.retries,
     listenerName: (index) => listeners.get(index)?.name,
+    nameOf: (address) => {
+      if (contains("fe80::/10", address) || contains("169.254.0.0/16", address))
+        return `its gateway (${address})`;
+      const owner = endpoints.find((e) => e.addresses.includes(address));
+      return owner === undefined ? address : `${owner.name} (${address})`;
+    },
     begun: () => exchanges++,
     failed: (target, probe, reason) =>
       failures.push({

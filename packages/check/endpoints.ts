@@ -48,6 +48,8 @@ export function endpointsOf(input: CheckInput, errors: SetupError[]): Endpoint[]
       mtu: pod.hostNetwork || !usable ? undefined : pod.mtu,
     });
   }
+  if (endpoints.length === 0)
+    errors.push({ subject: "network", message: "there is no node and no pod to test" });
   const names = new Set<string>();
   for (const { name, addresses } of endpoints) {
     if (names.has(name)) {

@@ -1,6 +1,6 @@
 /** Why a probe failed, in words: what was seen, and what to look at. */
 import { describeError } from "@weft/base";
-import { decodeSocketAddress, SysError, socketName } from "@weft/kernel/sys";
+import { decodeSocketAddress, errnoName, SysError, socketName } from "@weft/kernel/sys";
 import type { Endpoint } from "./endpoints.ts";
 import type { Answer } from "./message.ts";
 
@@ -48,7 +48,14 @@ const REASONS: Readonly<Record<string, Reason>> = {
 /** Of an error that a socket call threw. */
 export function reasonOf(error: unknown): Reason {
   if (!(error instanceof SysError)) return { message: describeError(error) };
-  return REASONS[error.errnoName] ?? { message: `${error.errnoName} at the sender` };
+  return reasonOfErrno(error.errno);
+}
+
+/** Of an errno; `reporter` names who sent the ICMP message that brought it. */
+export function reasonOfErrno(errno: number, reporter?: string): Reason {
+  const name = errnoName(errno);
+  const reason = REASONS[name] ?? { message: name };
+  return reporter === undefined ? reason : { ...reason, message: `${reason.message}, says ${reporter}` };
 }
 
 /** "1 s", "250 ms", "1.5 s". */

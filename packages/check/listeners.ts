@@ -3,7 +3,8 @@
  * that address and to a port of the kernel's choice. Each answers with the address that it saw the request come
  * from. Binding alone proves that the address is really there.
  */
-import { familyOf, type IpAddress } from "@weft/base";
+import { readFileSync } from "node:fs";
+import { familyOf, type IpAddress, ipBytes } from "@weft/base";
 import { inNetns, type NetnsHandle } from "@weft/kernel/netns";
 import {
   acceptSocket,
@@ -81,7 +82,7 @@ export class Listeners {
     errors: SetupError[],
   ): Promise<Listener | undefined> {
     const key = `${namespace.identity} ${address}`;
-    const patience = performance.now() + (familyOf(address) === 6 ? TENTATIVE_MS : 0);
+    const patience = performance.now() + TENTATIVE_MS;
     for (;;) {
       const known = this.#byKey.get(key);
       if (known !== undefined) return known;
@@ -92,7 +93,7 @@ export class Listeners {
         return listener;
       } catch (error) {
         const absent = hasErrno(error, "EADDRNOTAVAIL");
-        if (absent && performance.now() < patience) {
+        if (absent && isTentative(namespace, address) && performance.now() < patience) {
           await new Promise((resolve) => setTimeout(resolve, 100));
           continue;
         }
@@ -183,4 +184,18 @@ export class Listeners {
       }
     }
   }
+}
+
+/** IFA_F_TENTATIVE (include/uapi/linux/if_addr.h): not to be used before duplicate address detection has passed. */
+const TENTATIVE = 0x40;
+
+/** Columns of if_inet6: address in hexadecimal, interface index, prefix length, scope, flags, interface. */
+function isTentative(namespace: NetnsHandle, address: IpAddress): boolean {
+  if (familyOf(address) === 4) return false;
+  const table = inNetns(namespace.fd, () => readFileSync("/proc/thread-self/net/if_inet6", "utf8"));
+  const hex = Buffer.from(ipBytes(address)).toString("hex");
+  return table.split("\n").some((line) => {
+    const columns = line.split(/\s+/);
+    return columns[0] === hex && (Number.parseInt(columns[4] ?? "0", 16) & TENTATIVE) !== 0;
+  });
 }

@@ -38,6 +38,8 @@ export interface ProbeContext {
   readonly timeoutMs: number;
   readonly retries: number;
   listenerName(index: number): string | undefined;
+  /** Who sent an ICMP message: "node1 (10.0.0.1)", "its gateway (fe80::1)", or the address alone. */
+  nameOf(address: IpAddress): string;
   /** Counts an exchange begun. */
   begun(): void;
   failed(target: Target, probe: ProbeKind, reason: Reason): void;

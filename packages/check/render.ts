@@ -63,6 +63,7 @@ function summary(report: CheckReport, paint: Paint): string {
     !pairs.sampled && pairs.tested < pairs.total ? `${pairs.total - pairs.tested} could not be tested` : "",
     `${count(nodes, "node")} and ${count(endpoints.length - nodes, "pod")}`,
     count(pairs.probes, "probe"),
+    report.barePackets?.every((counter) => counter.packets === 0) ? "no pod address bare on the fabric" : "",
     `${(report.durationMs / 1000).toFixed(1)} s`,
   ];
   return `Network model: ${verdict} (${parts.filter((part) => part !== "").join(", ")})`;
@@ -92,22 +93,23 @@ function matrixLines(matrix: Matrix, width: number, paint: Paint): string[] {
     const line = (
       label: string,
       cells: readonly string[],
-      cell: (column: number, padded: string) => string,
+      paintCell: (cell: string, column: number) => string,
     ) =>
-      [
-        label.padEnd(longest(rows)),
-        ...cells.slice(first, end).map((c, i) => cell(first + i, c.padEnd(widths[first + i]!))),
-      ]
-        .join("  ")
+      cells
+        .slice(first, end)
+        .reduce(
+          (text, cell, i) =>
+            `${text}  ${paintCell(cell, first + i)}${" ".repeat(widths[first + i]! - cell.length)}`,
+          label.padEnd(longest(rows)),
+        )
         .trimEnd();
-    lines.push(line("from \\ to", headings, (_, padded) => padded));
+    lines.push(line("from \\ to", headings, (heading) => heading));
     rows.forEach((label, row) => {
-      lines.push(
-        line(label, text[row]!, (column, padded) => {
-          const { tested, failed } = matrix.cells[row]![column]!;
-          return tested === 0 ? padded : paint(failed === 0 ? "good" : "bad", padded);
-        }),
-      );
+      const painted = (cell: string, column: number): string => {
+        const { tested, failed } = matrix.cells[row]![column]!;
+        return tested === 0 ? cell : paint(failed === 0 ? "good" : "bad", cell);
+      };
+      lines.push(line(label, text[row]!, painted));
     });
     first = end;
   }

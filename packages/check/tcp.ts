@@ -9,8 +9,9 @@ import {
   SOCK,
   SOL_SOCKET,
   setOptionBytes,
+  takeFault,
 } from "@weft/kernel/sys";
-import { judge, type Reason, reasonOf, timedOut } from "./explain.ts";
+import { judge, type Reason, reasonOf, reasonOfErrno, timedOut } from "./explain.ts";
 import { decodeAnswer } from "./message.ts";
 import type { Probe, ProbeContext, Step, Target } from "./probe.ts";
 
@@ -49,9 +50,10 @@ export class TcpProbe implements Probe {
     try {
       length = receiveStream(this.#fd, buffer);
     } catch (error) {
-      return this.#fail(reasonOf(error));
+      return this.#fault(error);
     }
-    if (length === undefined) return "keep";
+    // Unreachable, says ICMP: the kernel would go on and try again, until long after our timeout.
+    if (length === undefined) return this.#fault();
     const answer = decodeAnswer(this.#context.token, buffer.subarray(0, length));
     if (answer === undefined) {
       return this.#fail({
@@ -65,7 +67,18 @@ export class TcpProbe implements Probe {
   }
 
   expired(): Step {
-    return this.#fail(timedOut(this.#context.timeoutMs));
+    const step = this.#fault();
+    return step === "keep" ? this.#fail(timedOut(this.#context.timeoutMs)) : step;
+  }
+
+  /** What the socket was told, before `error`, which only says that it was. */
+  #fault(error?: unknown): Step {
+    const fault = takeFault(this.#fd);
+    if (fault !== undefined) {
+      const { reporter } = fault;
+      return this.#fail(reasonOfErrno(fault.errno, reporter && this.#context.nameOf(reporter)));
+    }
+    return error === undefined ? "keep" : this.#fail(reasonOf(error));
   }
 
   #fail(reason: Reason): Step {

@@ -21,10 +21,13 @@ import {
   PMTUDISC_PROBE,
   receiveBytes,
   SOCK,
+  type SocketFault,
   sendBytes,
   setOption,
+  sysError,
+  takeFault,
 } from "@weft/kernel/sys";
-import { durationText, judge, type Reason, reasonOf, timedOut } from "./explain.ts";
+import { durationText, judge, type Reason, reasonOf, reasonOfErrno, timedOut } from "./explain.ts";
 import { type Answer, decodeAnswer, encodeRequest, REQUEST_BYTES } from "./message.ts";
 import type { Probe, ProbeContext, Step, Target } from "./probe.ts";
 import type { ProbeKind } from "./types.ts";
@@ -84,9 +87,12 @@ export class UdpProbe implements Probe {
       try {
         length = receiveBytes(this.#fd, buffer);
       } catch (error) {
-        return this.#refused(error, "path");
+        return this.#refused(error, takeFault(this.#fd));
       }
-      if (length === undefined) return "keep";
+      if (length === undefined) {
+        const fault = takeFault(this.#fd);
+        return fault === undefined ? "keep" : this.#refused(sysError("recv", fault.errno), fault);
+      }
       const answer = decodeAnswer(this.#context.token, buffer.subarray(0, Math.min(length, buffer.length)));
       // Answers to a datagram that was sent twice come twice.
       if (answer?.probe === this.#id && answer.stage === this.#stage) return this.#answered(answer);
@@ -112,7 +118,7 @@ export class UdpProbe implements Probe {
         hint: "The way there is well, the way back is not: follow it from the destination with ip route get.",
       });
     }
-    return this.#fail(this.#stage === 0 ? timedOut(this.#context.timeoutMs) : this.#tooSmall("path"));
+    return this.#fail(this.#stage === 0 ? timedOut(this.#context.timeoutMs) : this.#tooSmall());
   }
 
   /** A request of that stage has reached the listener. */
@@ -140,7 +146,7 @@ export class UdpProbe implements Probe {
     try {
       sendBytes(this.#fd, encodeRequest(token, { probe: this.#id, stage: this.#stage }, length));
     } catch (error) {
-      return this.#refused(error, "sender");
+      return this.#refused(error);
     }
     if (this.#stage < 2) return timeoutMs / (retries + 1);
     return Math.min(timeoutMs, Math.max(ABSENCE_MS, this.#roundTripMs * ABSENCE_ROUND_TRIPS));
@@ -157,30 +163,37 @@ export class UdpProbe implements Probe {
   }
 
   /** The kernel refused to send, or an ICMP error came back. */
-  #refused(error: unknown, where: "sender" | "path"): Step {
+  #refused(error: unknown, fault?: SocketFault): Step {
     if (this.#stage === 2) return this.#arrived ? this.#fail(this.#tooLarge()) : "done";
-    if (this.#stage === 1 && hasErrno(error, "EMSGSIZE")) return this.#fail(this.#tooSmall(where));
-    return this.#fail(reasonOf(error));
+    const reporter = fault?.reporter === undefined ? undefined : this.#context.nameOf(fault.reporter);
+    if (this.#stage === 1 && hasErrno(error, "EMSGSIZE")) {
+      return this.#fail(
+        reporter === undefined ? this.#tooSmallHere() : this.#tooSmall(reporter, fault?.info),
+      );
+    }
+    return this.#fail(fault === undefined ? reasonOf(error) : reasonOfErrno(fault.errno, reporter));
   }
 
   #packetBytes(): number {
     return (this.#mtu ?? 0) + (this.#stage === 2 ? 1 : 0);
   }
 
-  #tooSmall(where: "sender" | "path"): Reason {
-    const message = `a packet of ${this.#mtu} bytes (the pod MTU) does not get through`;
-    const allowed = pathMtu(this.#fd, this.family);
-    const known = allowed !== undefined && allowed < this.#packetBytes();
-    if (where === "sender") {
-      const { interface: link, name } = this.#target.from;
-      return {
-        message: `${message}: ${link ?? "the interface"} of ${name} takes ${known ? `only ${allowed}` : "fewer"}`,
-        hint: "The MTU in the pod was changed after it was set up, or a route there has a smaller one.",
-      };
-    }
+  /** `reporter` is the router whose link takes fewer bytes, if one has said so. */
+  #tooSmall(reporter?: string, allowed = 0): Reason {
+    const said = reporter === undefined ? "" : `: ${reporter} lets only ${allowed} through`;
     return {
-      message: known ? `${message}: a router on the path takes only ${allowed}` : message,
+      message: `a packet of ${this.#mtu} bytes (the pod MTU) does not get through${said}`,
       hint: "A link on the path has a smaller MTU than the pods: look at the underlay links and the tunnel (ip link).",
+    };
+  }
+
+  #tooSmallHere(): Reason {
+    const { interface: link, name } = this.#target.from;
+    const allowed = linkMtu(this.#fd, this.family);
+    const less = allowed === undefined || allowed >= this.#packetBytes() ? "fewer" : `only ${allowed}`;
+    return {
+      message: `a packet of ${this.#mtu} bytes (the pod MTU) does not get out: ${link ?? "the interface"} of ${name} takes ${less}`,
+      hint: "The MTU in the pod is not the one it was promised, or a route there has a smaller one: ip link, ip route.",
     };
   }
 
@@ -214,8 +227,8 @@ function setDontFragment(fd: number, family: Family): void {
   }
 }
 
-/** What the kernel has learnt of the path of a connected socket. */
-function pathMtu(fd: number, family: Family): number | undefined {
+/** What the kernel takes from a connected socket, in bytes. */
+function linkMtu(fd: number, family: Family): number | undefined {
   try {
     return family === 4 ? getOption(fd, IPPROTO.ip, IP.mtu) : getOption(fd, IPPROTO.ipv6, IPV6.mtu);
   } catch {

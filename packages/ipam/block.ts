@@ -1,5 +1,15 @@
 /** Which addresses of a block can be handed out. Offsets count from the first address of the block. */
-import { bitsOf, contains, familyOf, type IpAddress, ipToBigInt, type Prefix, prefixIp, prefixSize } from "@weft/base";
+import {
+  contains,
+  familyOf,
+  type IpAddress,
+  ipToBigInt,
+  type Prefix,
+  prefixIp,
+  prefixSize,
+} from "@weft/base";
+
+import type { BlockUsage } from "./address-manager.ts";
 
 export interface OffsetRange {
   readonly first: bigint;
@@ -28,6 +38,11 @@ export function usableSize(block: Prefix): number {
   return size > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(size);
 }
 
-/** True for text that `familyOf` and `contains` can be trusted with: an address, not a prefix. */
-export const isWithin = (blocks: readonly Prefix[], address: IpAddress): boolean =>
-  bitsOf(familyOf(address)) > 0 && blocks.some((block) => contains(block, address));
+/** Usage of blocks when these addresses are held. */
+export function usageOf(blocks: readonly Prefix[], held: readonly IpAddress[]): BlockUsage[] {
+  return blocks.map((prefix) => ({
+    prefix,
+    used: held.filter((address) => contains(prefix, address)).length,
+    size: usableSize(prefix),
+  }));
+}

@@ -6,9 +6,14 @@
  * in that order when the cursor is at the end. That memory is bounded: the oldest entries are forgotten, and
  * then the cursor starts once more from the beginning, because all that is forgotten was freed before all
  * that is remembered. So a /64 costs no more than a /24, and an address rests as long as can be.
+ *
+ * At any time each usable address of a block is in use, remembered as freed, ahead of the cursor, or forgotten.
  */
-import { addressAt, familyOf, type Family, type IpAddress, type Prefix, WeftError } from "@weft/base";
+import { addressAt, type Family, familyOf, type IpAddress, type Prefix, WeftError } from "@weft/base";
 import { isUsable, usableRange, usableSize } from "./block.ts";
+
+/** How many freed addresses are remembered, over all blocks, unless told otherwise: 10 MB on disk at most. */
+export const REMEMBERED = 65_536;
 
 export interface Cursor {
   /** Offset of the next address to look at. */
@@ -28,12 +33,13 @@ export interface Memory {
   freed(block: Prefix): Iterable<IpAddress>;
 }
 
-/** An address, the block it is of, and where the block's cursor goes if it is taken. */
+/** An address and the block it is of; what to remember of the block if it is taken. */
 export interface Choice {
   readonly address: IpAddress;
   readonly block: Prefix;
-  /** Undefined leaves the cursor. */
-  readonly cursor: Cursor | undefined;
+  readonly cursor: Cursor;
+  /** Reserved addresses that the cursor passes: as if freed now, for the day they are no longer reserved. */
+  readonly passed: readonly IpAddress[];
 }
 
 /** One choice for each family that has a block. Throws as `AddressManager.allocate`; changes nothing. */
@@ -57,9 +63,13 @@ export function chooseAddresses(
     const own = blocks.filter((block) => familyOf(block) === family);
     const asked = wanted.filter((address) => familyOf(address) === family);
     if (asked.length > 1) {
-      throw new WeftError("invalid", `${asked.join(" and ")} are wanted, but a workload has one IPv${family} address`, {
-        hint: "Ask for at most one address of each family.",
-      });
+      throw new WeftError(
+        "invalid",
+        `${asked.join(" and ")} are wanted, but a workload has one IPv${family} address`,
+        {
+          hint: "Ask for at most one address of each family.",
+        },
+      );
     }
     if (asked[0] !== undefined) return chooseWanted(memory, own, excluded, asked[0]);
     for (const block of own) {
@@ -72,19 +82,19 @@ export function chooseAddresses(
 
 function chooseNext(memory: Memory, block: Prefix, excluded: ReadonlySet<string>): Choice | undefined {
   const { first, last } = usableRange(block);
-  const free = (address: IpAddress): boolean => !excluded.has(address) && memory.holder(address) === undefined;
   const start = memory.cursor(block) ?? { next: first, forgotten: false };
+  const passed: IpAddress[] = [];
   for (const lap of start.forgotten ? [start, { next: first, forgotten: false }] : [start]) {
     for (let offset = lap.next; offset <= last; offset++) {
       const address = addressAt(block, offset);
-      if (free(address) && !memory.isFreed(block, address)) {
-        return { address, block, cursor: { next: offset + 1n, forgotten: lap.forgotten } };
-      }
+      if (memory.holder(address) !== undefined || memory.isFreed(block, address)) continue;
+      if (excluded.has(address)) passed.push(address);
+      else return { address, block, cursor: { next: offset + 1n, forgotten: lap.forgotten }, passed };
     }
   }
   for (const address of memory.freed(block)) {
-    // The cursor stands at the end from now on, so that the way there is not looked through again.
-    if (free(address)) return { address, block, cursor: { next: last + 1n, forgotten: false } };
+    if (excluded.has(address) || memory.holder(address) !== undefined) continue;
+    return { address, block, cursor: { next: last + 1n, forgotten: false }, passed };
   }
   return undefined;
 }
@@ -110,7 +120,8 @@ function chooseWanted(
       hint: "Wait until that workload is gone, or ask for another address.",
     });
   }
-  return { address, block, cursor: undefined };
+  const cursor = memory.cursor(block) ?? { next: usableRange(block).first, forgotten: false };
+  return { address, block, cursor, passed: [] };
 }
 
 const notInBlocks = (address: IpAddress, blocks: readonly Prefix[]): WeftError =>
@@ -127,7 +138,9 @@ function exhausted(
 ): WeftError {
   const counts = blocks.map((block) => {
     // Exhausted blocks were just looked through address by address, so counting them is no more work.
-    const kept = [...excluded].filter((ip) => isUsable(block, ip as IpAddress) && !memory.holder(ip as IpAddress)).length;
+    const kept = [...excluded].filter(
+      (ip) => isUsable(block, ip as IpAddress) && !memory.holder(ip as IpAddress),
+    ).length;
     const size = usableSize(block);
     return `${block} (${size - kept} of ${size} in use${kept === 0 ? "" : `, ${kept} reserved`})`;
   });

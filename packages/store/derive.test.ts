@@ -110,6 +110,18 @@ describe("a derived table", () => {
     expect(routes.get("10.0.0.1")?.pod).toBe("a");
   });
 
+  test("counts the first row when one input row yields a key twice", () => {
+    const { database, pods } = setUp();
+    const table = derive<Pod, Pod>({
+      name: "twice",
+      input: pods,
+      key: (pod) => pod.ip,
+      rows: (pod) => [pod, { ...pod, name: "second" }],
+    });
+    database.write(() => pods.put({ name: "a", node: "n", ip: "x" }));
+    expect(table.rows().map((pod) => pod.name)).toEqual(["a"]);
+  });
+
   test("drops the rows of a computation that throws, until it succeeds", () => {
     const { database, pods, nodes, routes } = setUpRoutes();
     database.write(() => {

@@ -243,7 +243,6 @@ export class RowQueue<Row, Actual> {
 
   #finish({ entry, row }: Attempt<Row, Actual>, error: unknown): void {
     entry.busy = undefined;
-    this.#touch(entry.key);
     if (error !== undefined) {
       if (entry.row === row) this.#fail(entry, error);
       else this.#place(entry);
@@ -306,7 +305,7 @@ export class RowQueue<Row, Actual> {
       this.#emit(entry.key, undefined);
       return;
     }
-    if (entry.busy === undefined && entry.clean && sameRow(entry.applied, entry.row)) {
+    if (entry.clean && sameRow(entry.applied, entry.row)) {
       this.#set(entry, plainStatus("done", operation, now));
       return;
     }

@@ -40,8 +40,9 @@ export async function runPlugin(plugin: Plugin, io: PluginIo): Promise<number> {
       return 0;
     }
     const configuration = parseNetworkConfiguration(stdin);
-    const version = agreeOnVersion(plugin, configuration, environment);
+    const version = agreeOnVersion(plugin, configuration);
     answerIn = version;
+    refuseTooOld(environment, version);
     refuseOwnNamespace(environment, io);
     const args = parseArguments(environment.args);
     if (plugin.arguments !== undefined) requireKnown(args, plugin.arguments);
@@ -116,25 +117,21 @@ function versionAsked(stdin: Uint8Array): string | undefined {
   return new JsonFields(input, "standard input", CODE.decoding).optionalString("cniVersion");
 }
 
-function agreeOnVersion(
-  plugin: Plugin,
-  configuration: NetworkConfiguration,
-  { command }: PluginEnvironment,
-): CniVersion {
+function agreeOnVersion(plugin: Plugin, configuration: NetworkConfiguration): CniVersion {
   const version = plugin.versions.find((v) => v === configuration.cniVersion);
-  if (version === undefined) {
-    throw new CniError(CODE.incompatibleVersion, "incompatible CNI versions", {
-      details: `The configuration is ${configuration.cniVersion}; ${plugin.name} supports ${plugin.versions.join(", ")}`,
-      hint: "Change cniVersion in the network configuration to one of these.",
-    });
-  }
+  if (version !== undefined) return version;
+  throw new CniError(CODE.incompatibleVersion, "incompatible CNI versions", {
+    details: `The configuration is ${configuration.cniVersion}; ${plugin.name} supports ${plugin.versions.join(", ")}`,
+    hint: "Change cniVersion in the network configuration to one of these.",
+  });
+}
+
+function refuseTooOld({ command }: PluginEnvironment, version: CniVersion): void {
   const { since } = REQUIREMENTS[command];
-  if (!versionAtLeast(version, since)) {
-    throw new CniError(CODE.incompatibleVersion, `${command} needs CNI version ${since} or later`, {
-      details: `The configuration is ${version}`,
-    });
-  }
-  return version;
+  if (versionAtLeast(version, since)) return;
+  throw new CniError(CODE.incompatibleVersion, `${command} needs CNI version ${since} or later`, {
+    details: `The configuration is ${version}`,
+  });
 }
 
 /** A plugin that took its own namespace for the container's would configure, and delete, links of the host. */

@@ -1,5 +1,6 @@
 /** Addresses, and the routes of their on-link prefixes. */
 import {
+  contains,
   familyOf,
   type IpAddress,
   linkLocalOf,
@@ -8,7 +9,7 @@ import {
   prefixLength,
   withLength,
 } from "@weft/base";
-import type { Address, AddressSpec } from "../port.ts";
+import type { Address, AddressSpec, Scope } from "../port.ts";
 import type { AddressState, LinkState, NamespaceState, RouteState } from "./state.ts";
 import { fail } from "./state.ts";
 import { linkSysctl } from "./sysctl.ts";
@@ -54,7 +55,14 @@ export function replaceAddress(namespace: NamespaceState, spec: AddressSpec): vo
     namespace.emit("address", "set", link);
     return;
   }
-  addAddress({ link, address, scope: spec.scope ?? "global", noPrefixRoute: spec.noPrefixRoute === true });
+  const scope = familyOf(address) === 6 ? scopeOf6(prefixIp(address)) : (spec.scope ?? "global");
+  addAddress({ link, address, scope, noPrefixRoute: spec.noPrefixRoute === true });
+}
+
+/** The scope of an IPv6 address is its own, whatever is asked for. */
+function scopeOf6(ip: IpAddress): Scope {
+  if (ip === "::1") return "host";
+  return contains("fe80::/10", ip) ? "link" : "global";
 }
 
 export function addAddress(state: AddressState): void {
@@ -143,7 +151,7 @@ export function addressesUp(link: LinkState): void {
   for (const address of [withLength("127.0.0.1", 8), withLength("::1", 128)]) {
     const has = namespace.addresses.some((a) => a.link === link && familyOf(a.address) === familyOf(address));
     if (!has && (familyOf(address) === 4 || ipv6Enabled(link))) {
-      addAddress({ link, address, scope: "host", noPrefixRoute: false });
+      addAddress({ link, address, scope: "host", noPrefixRoute: true });
     }
   }
 }

@@ -39,6 +39,8 @@ export interface FakeKernel {
   overflow(): void;
 }
 
+const OWN: readonly string[] = ["/proc/self/ns/net", "/proc/thread-self/ns/net"];
+
 export function createFakeKernel(): FakeKernel {
   const world = new World();
   const recorder = new Recorder();
@@ -69,7 +71,7 @@ export function createFakeKernel(): FakeKernel {
       nftables: nftables(self),
       open(path) {
         recorder.failIfTold("open");
-        const state = path === "self" ? selfState : world.paths.get(path);
+        const state = OWN.includes(path) ? selfState : world.paths.get(path);
         if (state === undefined) throw fail("ENOENT", "open", `network namespace ${path}`);
         return new FakeNamespace(path, state, recorder);
       },

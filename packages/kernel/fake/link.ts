@@ -138,8 +138,16 @@ export function createVeth(namespace: NamespaceState, spec: VethSpec, peerNamesp
   const link = add(namespace, near);
   link.peer = peer;
   peer.peer = link;
+  introduce(link);
   link.alias = spec.alias;
   link.addressGeneration = spec.addressGeneration ?? "eui64";
+}
+
+/** The ends of a pair name each other by namespace id, which is when the ids are made. */
+function introduce({ namespace, peer }: LinkState): void {
+  if (peer === undefined || peer.namespace === namespace) return;
+  namespace.nsidOf(peer.namespace);
+  peer.namespace.nsidOf(namespace);
 }
 
 export function createVxlan(namespace: NamespaceState, spec: NewLink, options: VxlanOptions): void {
@@ -286,6 +294,7 @@ export function moveLink(
   link.addressGeneration = "eui64";
   inheritSysctls(link);
   to.links.set(wanted, link);
+  introduce(link);
   to.emit("link", "set", link);
 }
 

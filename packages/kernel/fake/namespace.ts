@@ -45,7 +45,7 @@ export class FakeNamespace implements NetworkNamespace {
   readonly fd = -1;
   readonly path: string;
   readonly #state: NamespaceState;
-  /** Undefined in the hands of an outsider, whose calls are not counted and never made to fail. */
+  /** Undefined in the hands of an outsider, who is not counted as a holder and never made to fail. */
   readonly #recorder: Recorder | undefined;
   #open = true;
 
@@ -53,7 +53,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.path = path;
     this.#state = state;
     this.#recorder = recorder;
-    state.holders++;
+    if (recorder !== undefined) state.holders++;
   }
 
   /** The state behind any handle of this kernel, whoever holds it. Throws "invalid" for another kernel's. */
@@ -182,7 +182,7 @@ export class FakeNamespace implements NetworkNamespace {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    releaseNamespace(this.#state);
+    if (this.#recorder !== undefined) releaseNamespace(this.#state);
   }
 
   #held(): NamespaceState {

@@ -1,6 +1,13 @@
 /** Routes, with the kernel's checks of gateways, sources and links. */
 import { contains, familyOf, type IpAddress, prefixLength, WeftError } from "@weft/base";
-import { ROUTE_PROTOCOL, type Route, type RouteFilter, type RouteSpec, type RouteType, type Rule } from "../port.ts";
+import {
+  ROUTE_PROTOCOL,
+  type Route,
+  type RouteFilter,
+  type RouteSpec,
+  type RouteType,
+  type Rule,
+} from "../port.ts";
 import { hasAddress, ipv6Enabled, removeRoutes } from "./address.ts";
 import { fail, type LinkState, type NamespaceState, type RouteState } from "./state.ts";
 
@@ -95,7 +102,7 @@ function outLink(namespace: NamespaceState, spec: RouteSpec): LinkState {
     throw refuse(spec, "EINVAL", "Gateway can not be a local address");
   }
   if (spec.onlink === true) {
-    if (named === undefined) throw refuse(spec, "EINVAL", "Nexthop device required for onlink");
+    if (named === undefined) throw refuse(spec, "ENODEV", "Nexthop device required for onlink");
     return named;
   }
   const six = familyOf(spec.gateway) === 6;
@@ -135,9 +142,7 @@ function lookup(
 
 /** IPv4 first, each family in the order that the kernel looks at them. */
 export const listRules = (namespace: NamespaceState): Rule[] =>
-  [...namespace.rules].sort(
-    (a, b) => familyOf(a.from) - familyOf(b.from) || a.priority - b.priority,
-  );
+  [...namespace.rules].sort((a, b) => familyOf(a.from) - familyOf(b.from) || a.priority - b.priority);
 
 const sameRule = (a: Rule, b: Rule): boolean =>
   a.from === b.from && a.table === b.table && a.priority === b.priority;

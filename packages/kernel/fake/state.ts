@@ -147,5 +147,9 @@ export class World {
 }
 
 /** The error that the real kernel's errno becomes: fail("EEXIST", "RTM_NEWLINK", "veth weft0"). */
-export const fail = (errno: keyof typeof ERRNO, call: string, object: string, kernelMessage?: string): SysError =>
-  new SysError(call, ERRNO[errno], { object, kernelMessage });
+export const fail = (
+  errno: keyof typeof ERRNO,
+  call: string,
+  object: string,
+  kernelMessage?: string,
+): SysError => new SysError(call, ERRNO[errno] ?? 0, { object, kernelMessage });

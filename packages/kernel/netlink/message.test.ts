@@ -16,8 +16,7 @@ function harmless(fn: () => unknown): void {
   }
 }
 
-test("the bytes of a request are those that ip(8) sends", () => {
-  // strace of `ip link show dev lo`, without the sequence number.
+test("the bytes of a request, laid out by hand", () => {
   const message = new NetlinkWriter()
     .begin(18, NLM.request)
     .raw(new Uint8Array(16))

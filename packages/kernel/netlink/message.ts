@@ -143,7 +143,8 @@ export function readAcknowledgement(message: NetlinkMessage, kind: "error" | "do
     throw malformed(`an error of ${payload.length} bytes`);
   }
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-  const errno = -Math.min(0, view.getInt32(0, true));
+  const status = view.getInt32(0, true);
+  const errno = status < 0 ? -status : 0;
   let text: string | undefined;
   let offset: number | undefined;
   if ((flags & NLM.ackTlvs) !== 0) {

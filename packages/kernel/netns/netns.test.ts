@@ -84,6 +84,26 @@ describe("named namespaces", () => {
   });
 });
 
+const MODULE = new URL("./index.ts", import.meta.url).pathname;
+const script = (text: string): string => `import * as netns from ${JSON.stringify(MODULE)}; ${text}`;
+
+test("a name outlives the process that made it", () => {
+  const make = script(`netns.createNamed(${JSON.stringify(NAME)});`);
+  expect(Bun.spawnSync([process.execPath, "-e", make]).exitCode).toBe(0);
+  openNetns(namedPath(NAME)).close();
+  deleteNamed(NAME);
+});
+
+test("the first name on a machine makes /run/netns as ip(8) does", () => {
+  // In a mount namespace of its own, with an empty /run.
+  const make = script(`netns.createNamed("first"); netns.createNamed("second");`);
+  const commands = `mount -t tmpfs none /run && "$0" -e "$1" && ip netns exec first true && ip netns del first &&
+    ip netns add third && grep -c " /run/netns .*shared:" /proc/self/mountinfo && ls /run/netns`;
+  const { stdout, stderr } = Bun.spawnSync(["unshare", "-m", "sh", "-c", commands, process.execPath, make]);
+  expect(stderr.toString()).toBe("");
+  expect(stdout.toString().split("\n")).toEqual(["1", "second", "third", ""]);
+});
+
 describe("switching", () => {
   const here = readlinkSync(OWN);
   test("comes back, after an error too, and from the inner of two", () => {

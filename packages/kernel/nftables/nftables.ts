@@ -13,21 +13,18 @@ import type {
   SetElement,
   SetField,
 } from "../port.ts";
-import { hasErrno, SysError } from "../sys/errno.ts";
+import { hasErrno } from "../sys/errno.ts";
+import { checkLayout, setError, unsupported } from "./check.ts";
 import {
   FAMILY_NUMBER,
   messageType,
   NFPROTO_UNSPEC,
-  NFT_DATA_VERDICT_TYPE,
   NFT_MSG_GETCHAIN,
   NFT_MSG_GETRULE,
   NFT_MSG_GETSET,
   NFT_MSG_GETSETELEM,
   NFT_MSG_GETTABLE,
   NFT_SET_ELEM_CATCHALL,
-  NFT_SET_INTERVAL,
-  NFT_SET_MAP,
-  NFT_SET_OBJECT,
   NFT_TABLE_F_DORMANT,
   NFTA_RULE_TABLE,
   NFTA_SET_ELEM_LIST_SET,
@@ -210,20 +207,27 @@ class KernelNftables implements NftablesHandle {
     return this.#open().dump(request, object === undefined ? { call } : { call, object });
   }
 
-  /** A dump is read in pieces; one during which the ruleset changed is repeated. */
+  /**
+   * A dump is read in pieces, each of which counts the elements anew to find where the last one ended. One during
+   * which the ruleset changed is repeated, and so is one with an element twice: the kernel moves the elements of
+   * a set that has grown or shrunk to another table in the background, whereby some come twice and others not
+   * at all, with no change to the generation.
+   */
   #dumpElements(name: SetName): RawElement[] {
+    const request = get(NFT_MSG_GETSETELEM, name.family)
+      .string(NFTA_SET_ELEM_LIST_TABLE, name.table)
+      .string(NFTA_SET_ELEM_LIST_SET, name.set)
+      .finish();
     for (let tries = 0; tries < TRIES; tries++) {
-      const request = get(NFT_MSG_GETSETELEM, name.family)
-        .string(NFTA_SET_ELEM_LIST_TABLE, name.table)
-        .string(NFTA_SET_ELEM_LIST_SET, name.set)
-        .finish();
       const messages = this.#dump(request, "NFT_MSG_GETSETELEM", describeSet(name));
       const first = messages[0];
       if (first === undefined) return [];
       const generation = generationOf(first);
-      if (messages.every((m) => generationOf(m) === generation)) return messages.flatMap(decodeElements);
+      if (messages.some((m) => generationOf(m) !== generation)) continue;
+      const elements = messages.flatMap(decodeElements);
+      if (new Set(elements.map(identityOf)).size === elements.length) return elements;
     }
-    throw new WeftError("busy", `the ruleset changed during each of ${TRIES} dumps`, {
+    throw new WeftError("busy", `the set changed during each of ${TRIES} dumps`, {
       object: describeSet(name),
       hint: "Try again when less is changing.",
     });
@@ -240,7 +244,7 @@ class KernelNftables implements NftablesHandle {
       if (answer === undefined) throw new WeftError("internal", `${describeSet(name)}: no answer`);
       return decodeSet(answer);
     } catch (error) {
-      throw withHint(error, name);
+      throw setError(error, name);
     }
   }
 
@@ -256,7 +260,7 @@ class KernelNftables implements NftablesHandle {
       const call =
         operation === "add" || operation === "replace" ? "NFT_MSG_NEWSETELEM" : "NFT_MSG_DELSETELEM";
       const { errors, acknowledged } = socket.batch(bytes, { call, object: describeSet(name) });
-      for (const error of errors.values()) throw withHint(error, name);
+      for (const error of errors.values()) throw setError(error, name);
       if (acknowledged !== 1) {
         throw new WeftError("internal", `${call} ${describeSet(name)}: the kernel did not acknowledge it`, {
           object: describeSet(name),
@@ -331,6 +335,10 @@ class KernelNftables implements NftablesHandle {
   }
 }
 
+/** The end of an interval may have the key that the next one begins with. */
+const identityOf = ({ key, flags }: RawElement): string =>
+  `${flags} ${key === undefined ? "" : Buffer.from(key).toString("latin1")}`;
+
 /** A map has one of the keys with another value: EEXIST, or EBUSY in older kernels. */
 const isClash = (error: unknown): boolean => hasErrno(error, "EEXIST") || hasErrno(error, "EBUSY");
 
@@ -339,51 +347,3 @@ const get = (message: number, family?: NftFamily): NetlinkWriter =>
   new NetlinkWriter()
     .begin(messageType(message), 0)
     .raw(nfgenmsg(family === undefined ? NFPROTO_UNSPEC : FAMILY_NUMBER[family]));
-
-const unsupported = (name: SetName, why: string): WeftError =>
-  new WeftError("unsupported", `${describeSet(name)} ${why}`, {
-    object: describeSet(name),
-    hint: "Change and read such a set by nft's own language.",
-  });
-
-/** Refuses elements that the set would misunderstand. The kernel would take some of them. */
-function checkLayout(name: SetName, info: SetInfo, layout: ElementLayout, withValue: boolean): void {
-  // A key without its end would match all keys above it.
-  if ((info.flags & NFT_SET_INTERVAL) !== 0) throw unsupported(name, "holds intervals");
-  if ((info.flags & NFT_SET_OBJECT) !== 0) throw unsupported(name, "maps to objects");
-  const mismatch = (what: string): WeftError =>
-    new WeftError("invalid", `${describeSet(name)} ${what}`, {
-      object: describeSet(name),
-      hint: "Use the types that the set was declared with, in that order.",
-    });
-  if (info.keyLength !== layout.key.length) {
-    throw mismatch(`has keys of ${info.keyLength} bytes, not ${layout.key.length}`);
-  }
-  if (!withValue) return;
-  const isMap = (info.flags & NFT_SET_MAP) !== 0;
-  if (isMap && info.dataType === NFT_DATA_VERDICT_TYPE) throw unsupported(name, "maps to verdicts");
-  if (isMap !== (layout.value !== undefined)) {
-    throw mismatch(isMap ? "is a map: its elements need a value" : "is no map: its elements have no value");
-  }
-  if (layout.value !== undefined && info.dataLength !== layout.value.length) {
-    throw mismatch(`has values of ${info.dataLength ?? 0} bytes, not ${layout.value.length}`);
-  }
-}
-
-/** The same error with a hint that fits sets: the general ones speak of files and of root. */
-function withHint(error: unknown, name: SetName): unknown {
-  if (!(error instanceof SysError)) return error;
-  const hint =
-    error.errnoName === "ENOENT"
-      ? `Declare the set in table ${name.family} ${name.table} first; somebody may have deleted the table.`
-      : error.errnoName === "ENFILE"
-        ? "The set is full; declare it with a larger size."
-        : error.hint;
-  return new SysError(error.message.slice(0, error.message.indexOf(" ")), error.errno, {
-    object: describeSet(name),
-    kernelMessage: error.kernelMessage,
-    offset: error.offset,
-    cause: error,
-    ...(hint === undefined ? {} : { hint }),
-  });
-}

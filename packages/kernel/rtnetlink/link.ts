@@ -113,11 +113,17 @@ export function createVeth(socket: RtnetlinkSocket, spec: VethSpec): void {
   socket.request(message, "RTM_NEWLINK", `veth ${spec.name}`);
   // The kernel takes these two for a link that exists only.
   const { alias, addressGeneration } = spec;
-  if (alias !== undefined || addressGeneration !== undefined) {
+  if (alias === undefined && addressGeneration === undefined) return;
+  try {
     changeLink(socket, spec.name, {
       ...(alias === undefined ? {} : { alias }),
       ...(addressGeneration === undefined ? {} : { addressGeneration }),
     });
+  } catch (error) {
+    // All or nothing, even where that takes the time of a deletion.
+    const undo = new NetlinkWriter().begin(RTM.delLink, 0).raw(linkHeader()).string(IFLA.name, spec.name);
+    socket.request(undo, "RTM_DELLINK", `veth ${spec.name}`);
+    throw error;
   }
 }
 

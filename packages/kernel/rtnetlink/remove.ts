@@ -3,10 +3,10 @@
  * RTM_DELLINK, whether it deletes one link or a thousand. One deletion runs at a time; those that are asked for
  * meanwhile are put into a link group and go together in the next one.
  */
-import { NetlinkWriter, NLM } from "../netlink/index.ts";
+import { Attributes, NetlinkWriter } from "../netlink/index.ts";
 import { hasErrno } from "../sys/errno.ts";
 import { IFLA, RTM } from "./constants.ts";
-import { linkHeader } from "./headers.ts";
+import { headerView, linkHeader } from "./headers.ts";
 import { RtnetlinkSocket } from "./socket.ts";
 
 /** Link group of links on their way out ("weft" in ASCII): nobody else's. */
@@ -90,15 +90,13 @@ async function removeOne(socket: RtnetlinkSocket, header: Uint8Array, object: st
 
 /** False when the links must go one by one, because one of them cannot be deleted. */
 async function removeGroup(socket: RtnetlinkSocket, requests: readonly Request[]): Promise<boolean> {
+  const before: { readonly index: number; readonly group: number }[] = [];
   for (const { name } of requests) {
-    const index = socket.findIndex(name);
-    if (index === undefined) continue;
-    const message = new NetlinkWriter().begin(RTM.setLink, NLM.request).raw(linkHeader(index));
-    try {
-      socket.request(message.u32(IFLA.group, DOOMED_GROUP), "RTM_SETLINK", `link ${name}`);
-    } catch (error) {
-      if (!hasErrno(error, "ENODEV")) throw error;
-    }
+    const link = socket.describe(name);
+    if (link === undefined) continue;
+    const index = headerView(link.payload, 16, "a link").getInt32(4, true);
+    before.push({ index, group: new Attributes(link.payload, 16).u32(IFLA.group) ?? 0 });
+    setGroup(socket, index, DOOMED_GROUP);
   }
   const message = new NetlinkWriter()
     .begin(RTM.delLink, 0)
@@ -109,6 +107,18 @@ async function removeGroup(socket: RtnetlinkSocket, requests: readonly Request[]
     await socket.netlink.requestAsync(message, { call: "RTM_DELLINK", object: "a group of links" });
     return true;
   } catch (error) {
-    return hasErrno(error, "ENODEV");
+    // Nothing is in the group: all were gone already.
+    if (hasErrno(error, "ENODEV")) return true;
+    for (const { index, group } of before) setGroup(socket, index, group);
+    return false;
+  }
+}
+
+function setGroup(socket: RtnetlinkSocket, index: number, group: number): void {
+  const message = new NetlinkWriter().begin(RTM.setLink, 0).raw(linkHeader(index)).u32(IFLA.group, group);
+  try {
+    socket.request(message, "RTM_SETLINK", `link number ${index}`);
+  } catch (error) {
+    if (!hasErrno(error, "ENODEV")) throw error;
   }
 }

@@ -7,7 +7,7 @@ import { type Family, familyOf, type IpAddress, ipBytes, ipFromBytes, WeftError 
 import { ERRNO, sysError } from "./errno.ts";
 import { koffi, type NativeFunction } from "./koffi.ts";
 import { errno } from "./libc.ts";
-import { AF, MSG, SOCK } from "./socket.ts";
+import { AF, getOption, MessageReceiver, MSG, SO, SOCK, SOL_SOCKET } from "./socket.ts";
 
 export const IPPROTO = { ip: 0, tcp: 6, udp: 17, ipv6: 41 } as const;
 /** Options of level IPPROTO.ip. */
@@ -148,4 +148,43 @@ export function receiveStream(fd: number, into: Uint8Array): number | undefined 
     if (number === ERRNO.EAGAIN) return undefined;
     if (number !== ERRNO.EINTR) throw sysError("recv", number);
   }
+}
+
+/** An error that a socket was told of: by ICMP, or by its own kernel. */
+export interface SocketFault {
+  readonly errno: number;
+  /** The router or host whose ICMP message it was. */
+  readonly reporter: IpAddress | undefined;
+  /** Of EMSGSIZE: the MTU that the reporter allows, in bytes; otherwise 0. */
+  readonly info: number;
+}
+
+const MSG_ERRQUEUE = 0x2000;
+// struct sock_extended_err (include/uapi/linux/errqueue.h), followed by the reporter's sockaddr.
+const EXTENDED_ERROR = 16;
+const ORIGIN_ICMP = 2;
+const ORIGIN_ICMP6 = 3;
+
+let faults: MessageReceiver | undefined;
+
+/**
+ * Takes the oldest fault of a socket, undefined when there is none. TCP queues those of a connection under way;
+ * UDP does with the option receiveError (ip(7) IP_RECVERR).
+ */
+export function takeFault(fd: number): SocketFault | undefined {
+  faults ??= new MessageReceiver(64);
+  const message = faults.receive(fd, MSG_ERRQUEUE | MSG.dontwait);
+  for (const { level, type, data } of message?.control ?? []) {
+    const extended =
+      (level === IPPROTO.ip && type === IP.receiveError) ||
+      (level === IPPROTO.ipv6 && type === IPV6.receiveError);
+    if (!extended || data.length < EXTENDED_ERROR) continue;
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const origin = view.getUint8(4);
+    const reported = origin === ORIGIN_ICMP || origin === ORIGIN_ICMP6;
+    const reporter = reported ? decodeSocketAddress(data.subarray(EXTENDED_ERROR)).ip : undefined;
+    return { errno: view.getUint32(0, true), reporter, info: view.getUint32(8, true) };
+  }
+  const number = getOption(fd, SOL_SOCKET, SO.error);
+  return number === 0 ? undefined : { errno: number, reporter: undefined, info: 0 };
 }

@@ -1,0 +1,166 @@
+/** weft status: nodes, paths to peers, pods, and every table of the plan. */
+
+import { type AgentStatus, originText } from "@weft/model";
+import type { Command } from "commander";
+import { askAgent, findAgents, type Where } from "../agent-client.ts";
+import { example } from "../help.ts";
+import { ago, paint, print, printJson, reportError, table } from "../output.ts";
+
+interface Flags extends Where {
+  readonly json?: boolean;
+  readonly rows?: boolean;
+}
+
+export function statusCommand(program: Command): void {
+  const status = program
+    .command("status")
+    .description("nodes, how each reaches its peers, pods, and the state of every planned row")
+    .option("--json", "everything, as JSON")
+    .option("--rows", "list every planned row with the object that it came from")
+    .option("--socket <path>", "socket of one agent")
+    .option("--lab <name>", "the agents of that lab")
+    .action(async (flags: Flags) => {
+      const { answers, errors } = await gather(flags);
+      if (flags.json === true) printJson({ agents: answers, errors });
+      else print(render(answers, flags.rows === true));
+      if (errors.length > 0 || answers.some((a) => !isGood(a))) process.exitCode = 1;
+    });
+  example(
+    status,
+    "weft status",
+    "weft status --rows | grep route",
+    "weft status --json | jq '.agents[].peers'",
+  );
+}
+
+async function gather(where: Where): Promise<{ answers: AgentStatus[]; errors: string[] }> {
+  const answers: AgentStatus[] = [];
+  const errors: string[] = [];
+  const results = await Promise.allSettled(
+    findAgents(where).map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")),
+  );
+  for (const result of results) {
+    if (result.status === "fulfilled") answers.push(result.value);
+    else {
+      reportError(result.reason);
+      errors.push(String((result.reason as Error).message));
+    }
+  }
+  return { answers, errors };
+}
+
+/** Exit code 0 means: ready, every row in place, nothing that cannot be. */
+export const isGood = (a: AgentStatus): boolean =>
+  a.ready && a.problems.length === 0 && a.settingsError === undefined && a.plan.every((t) => t.errors === 0);
+
+function render(answers: readonly AgentStatus[], withRows: boolean): string {
+  const parts = [nodes(answers), peers(answers), pods(answers), plan(answers)];
+  if (withRows) parts.push(rows(answers));
+  parts.push(faults(answers));
+  return parts.filter((p) => p !== "").join("\n\n");
+}
+
+function nodes(answers: readonly AgentStatus[]): string {
+  return table(
+    ["NODE", "STATE", "ADDRESSES", "BLOCKS", "IN USE", "POD MTU", "MEMORY", "UP"],
+    answers.map((a) => [
+      a.node,
+      state(a),
+      a.underlay.flatMap((l) => l.addresses.map((x) => `${x} ${l.name}`)).join(", "),
+      (a.context?.blocks ?? []).join(", "),
+      a.blocks.map((b) => `${b.used}/${b.size > 65536 ? "2^16+" : b.size}`).join(", "),
+      String(a.context?.podMtu ?? "-"),
+      `${Math.round(a.memory / 1_048_576)} MiB`,
+      ago(a.startedAt),
+    ]),
+  );
+}
+
+function state(a: AgentStatus): string {
+  if (!a.ready) return paint("red", "waiting");
+  if (a.pausedUntil !== undefined)
+    return paint("yellow", `repair paused, ${Math.ceil((a.pausedUntil - Date.now()) / 1000)}s left`);
+  return isGood(a) ? paint("green", "ready") : paint("yellow", "ready, with faults");
+}
+
+function peers(answers: readonly AgentStatus[]): string {
+  const lines = answers.flatMap((a) =>
+    a.peers.map((p) => [a.node, p.node, p.block, p.backend, p.via ?? "-"]),
+  );
+  return lines.length === 0 ? "" : table(["FROM", "TO", "BLOCK", "BACKEND", "VIA"], lines);
+}
+
+function pods(answers: readonly AgentStatus[]): string {
+  const lines = answers.flatMap((a) =>
+    a.workloads.map((w) => [
+      w.podName === undefined ? w.containerId.slice(0, 12) : `${w.podNamespace}/${w.podName}`,
+      a.node,
+      w.addresses.join(", "),
+      `${w.interface} - ${w.hostLink}`,
+      ago(w.since),
+    ]),
+  );
+  return lines.length === 0
+    ? "no pods"
+    : table(["POD", "NODE", "ADDRESSES", "INTERFACE - ON NODE", "SINCE"], lines);
+}
+
+function plan(answers: readonly AgentStatus[]): string {
+  const kinds = [...new Set(answers.flatMap((a) => a.plan.map((t) => t.kind)))];
+  const lines = kinds.map((kind) => {
+    const tables = answers.flatMap((a) => a.plan.filter((t) => t.kind === kind));
+    const sum = (pick: (t: (typeof tables)[number]) => number): string =>
+      String(tables.reduce((n, t) => n + pick(t), 0));
+    return [
+      kind,
+      sum((t) => t.rows),
+      sum((t) => t.done),
+      sum((t) => t.pending),
+      sum((t) => t.errors),
+      sum((t) => t.repaired),
+      sum((t) => t.pruned),
+      tables.find((t) => t.lastError !== undefined)?.lastError ?? "",
+    ];
+  });
+  return table(["PLAN", "ROWS", "DONE", "PENDING", "ERRORS", "REPAIRED", "PRUNED", "LAST ERROR"], lines);
+}
+
+function rows(answers: readonly AgentStatus[]): string {
+  const lines = answers.flatMap((a) =>
+    a.plan.flatMap((t) =>
+      t.items.map((i) => [
+        a.node,
+        t.kind,
+        i.key,
+        i.state,
+        `${originText(i.origin)}${i.error === undefined ? "" : `  ${i.error}`}`,
+      ]),
+    ),
+  );
+  return table(["NODE", "KIND", "ROW", "STATE", "ASKED FOR BY"], lines, 10_000);
+}
+
+/** Everything that a user must know and did not ask for. */
+function faults(answers: readonly AgentStatus[]): string {
+  const lines: string[] = [];
+  for (const a of answers) {
+    if (a.waitingFor !== undefined) lines.push(`${a.node}: waiting: ${a.waitingFor}`);
+    if (a.settingsError !== undefined)
+      lines.push(`${a.node}: settings are not taken over: ${a.settingsError}`);
+    for (const p of a.problems) lines.push(`${a.node}: ${p.message} (${originText(p.origin)}). ${p.hint}`);
+    for (const t of a.plan) {
+      for (const i of t.items) {
+        if (i.state === "error")
+          lines.push(`${a.node}: ${t.kind} ${i.key}: ${i.error} (${originText(i.origin)})`);
+      }
+    }
+    for (const c of a.foreignChains) {
+      const why = c.policy === "drop" ? "its policy is drop" : "it has rules that drop";
+      lines.push(
+        `${a.node}: table ${c.family} ${c.table}, chain ${c.chain} (hook ${c.hook}, priority ${c.priority}) can drop pod traffic: ${why}`,
+      );
+    }
+    for (const e of a.sourceErrors) lines.push(`${a.node}: ${e}`);
+  }
+  return lines.map((l) => paint("yellow", `! ${l}`)).join("\n");
+}

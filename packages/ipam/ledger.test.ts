@@ -1,0 +1,201 @@
+import { Database } from "bun:sqlite";
+import { afterAll, describe, expect, test } from "bun:test";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { WeftError } from "@weft/base";
+import { blocksOf, request } from "./fixtures.ts";
+import { type Ledger, openLedger } from "./ledger.ts";
+import { SCHEMA_VERSION } from "./schema.ts";
+import { describeAddressManager } from "./suite.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "weft-ledger-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+let number = 0;
+const fresh = (): string => join(directory, `${++number}.db`);
+
+describeAddressManager("openLedger", (options) => {
+  const path = fresh();
+  const subject = {
+    manager: openLedger(path, options),
+    reopen() {
+      subject.manager.close();
+      subject.manager = openLedger(path, options);
+    },
+    end() {
+      subject.manager.close();
+      for (const suffix of ["", "-wal"]) rmSync(path + suffix, { force: true });
+    },
+  };
+  return subject;
+});
+
+function failure(path: string): WeftError {
+  let ledger: Ledger | undefined;
+  try {
+    ledger = openLedger(path);
+  } catch (error) {
+    if (error instanceof WeftError) return error;
+    throw error;
+  }
+  ledger.close();
+  throw new Error("it opened");
+}
+
+/** A closed ledger with one workload. */
+function written(): string {
+  const path = fresh();
+  const ledger = openLedger(path);
+  for (let i = 0; i < 200; i++) ledger.allocate(request(`w${i}`), blocksOf("10.0.0.0/16", "fd00::/64"), []);
+  ledger.close();
+  return path;
+}
+
+describe("the ledger's file", () => {
+  test("is left alone in its directory, with nothing beside it when closed", () => {
+    const path = written();
+    const name = path.slice(directory.length + 1);
+    expect(readdirSync(directory).filter((n) => n.startsWith(name))).toEqual([name]);
+  });
+
+  test("is held by one at a time, in this process and in others", () => {
+    const path = fresh();
+    const ledger = openLedger(path);
+    const second = failure(path);
+    expect(second.code).toBe("busy");
+    expect(second.hint).toBeDefined();
+    const code = `try { require("${import.meta.dir}/index.ts").openLedger(process.argv[1]); console.log("opened") }
+      catch (e) { console.log(e.code, e.hint !== undefined) }`;
+    const other = () => Bun.spawnSync([process.execPath, "-e", code, path]).stdout.toString().trim();
+    expect(other()).toBe("busy true");
+    ledger.allocate(request("a"), blocksOf("10.0.0.0/24"), []);
+    expect(other()).toBe("busy true");
+    ledger.close();
+    expect(other()).toBe("opened");
+  });
+
+  test("of a newer version is refused, and stays as it is", () => {
+    const path = written();
+    const database = new Database(path);
+    database.run(`PRAGMA user_version = ${SCHEMA_VERSION + 1}`);
+    database.close();
+    const before = readFileSync(path);
+    const error = failure(path);
+    expect(error.code).toBe("unsupported");
+    expect(error.message).toContain(`${SCHEMA_VERSION + 1}`);
+    expect(error.hint).toBeDefined();
+    expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test("that is another database is refused, and stays as it is", () => {
+    const path = fresh();
+    const database = new Database(path);
+    database.run("CREATE TABLE t (a)");
+    database.close();
+    const before = readFileSync(path);
+    expect(failure(path).message).toContain("no ledger");
+    expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test.each([
+    ["garbage", (path: string) => writeFileSync(path, "x".repeat(10_000))],
+    ["empty", (path: string) => truncateSync(path, 0)],
+    ["cut off", (path: string) => truncateSync(path, Math.floor(statSync(path).size / 2))],
+    [
+      "one page overwritten",
+      (path: string) => {
+        const bytes = readFileSync(path);
+        bytes.fill(0xa5, 4096 * 3, 4096 * 4);
+        writeFileSync(path, bytes);
+      },
+    ],
+    [
+      "without its tables",
+      (path: string) => {
+        const database = new Database(path);
+        database.run("DROP TABLE freed; DROP TABLE lease");
+        database.close();
+      },
+    ],
+    [
+      "with a lease of nobody",
+      (path: string) => {
+        const database = new Database(path);
+        database.run("PRAGMA foreign_keys = OFF; DELETE FROM workload WHERE id = 'w7'");
+        database.close();
+      },
+    ],
+  ])("that is damaged (%s) is refused by name, with a hint, and not emptied", (_, damage) => {
+    const path = written();
+    damage(path);
+    const size = statSync(path).size;
+    const error = failure(path);
+    expect(error.code).toBe("invalid");
+    expect(error.message).toContain(path);
+    expect(error.message).toContain("damaged");
+    expect(error.hint).toContain("drain");
+    expect(statSync(path).size).toBe(size);
+  });
+
+  test("in a directory that is not there is an error with a hint", () => {
+    const error = failure(join(directory, "none", "a.db"));
+    expect(error.code).toBe("unavailable");
+    expect(error.hint).toContain("directory");
+  });
+});
+
+describe("rebooted", () => {
+  test("is true until the workloads of the other boot are gone", () => {
+    const path = fresh();
+    const open = (bootId: string) => openLedger(path, { bootId });
+    let ledger = open("one");
+    expect(ledger.rebooted).toBe(false);
+    ledger.allocate(request("a"), blocksOf("10.0.0.0/24"), []);
+    ledger.close();
+    ledger = open("one");
+    expect(ledger.rebooted).toBe(false);
+    ledger.close();
+    ledger = open("two");
+    expect(ledger.rebooted).toBe(true);
+    ledger.close();
+    // An agent that died before it had dropped the workload is told again.
+    ledger = open("two");
+    expect(ledger.rebooted).toBe(true);
+    ledger.release("a");
+    ledger.close();
+    ledger = open("two");
+    expect(ledger.rebooted).toBe(false);
+    ledger.close();
+  });
+
+  test("takes the running kernel's boot by default", () => {
+    const path = fresh();
+    openLedger(path, { bootId: "another" }).close();
+    const ledger = openLedger(path);
+    expect(ledger.rebooted).toBe(true);
+    ledger.close();
+  });
+});
+
+describe("memory of freed addresses", () => {
+  test("is bounded on disk", () => {
+    const path = fresh();
+    const ledger = openLedger(path, { remember: 10 });
+    for (let i = 0; i < 100; i++) {
+      ledger.allocate(request("a"), blocksOf("10.0.0.0/16", "fd00::/64"), []);
+      ledger.release("a");
+    }
+    ledger.close();
+    const database = new Database(path, { readonly: true });
+    expect(database.query("SELECT count(*) AS n FROM freed").get()).toEqual({ n: 10 });
+    database.close();
+  });
+});

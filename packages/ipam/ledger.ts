@@ -1,0 +1,224 @@
+/** The durable address manager: an SQLite file that one process at a time can hold. */
+import type { Database } from "bun:sqlite";
+import { readFileSync } from "node:fs";
+import { type Clock, type IpAddress, type Prefix, systemClock } from "@weft/base";
+import type { Workload } from "@weft/model";
+import type { AddressManager, AddressRequest, BlockUsage, LedgerEntry } from "./address-manager.ts";
+import { isUsable, usageOf } from "./block.ts";
+import { type Choice, chooseAddresses, type Memory, REMEMBERED } from "./choose.ts";
+import { releasing, unknown, workloadExists } from "./errors.ts";
+import { parametersOf, type Row, toEntry } from "./rows.ts";
+import { asWeftError, openDatabase } from "./schema.ts";
+
+export interface LedgerOptions {
+  readonly clock?: Clock;
+  /** Identity of the running kernel; /proc/sys/kernel/random/boot_id by default. */
+  readonly bootId?: string;
+  /** How many freed addresses are remembered, over all blocks; 65,536 by default. */
+  readonly remember?: number;
+}
+
+export interface Ledger extends AddressManager {
+  readonly path: string;
+  /**
+   * True if the file was last opened, or any of its workloads allocated, under another boot: namespaces of
+   * that time are gone. It stays true over restarts until the last such workload is released.
+   */
+  readonly rebooted: boolean;
+}
+
+/**
+ * Opens the ledger, or creates it where there is none. Throws "busy" while another process has it open,
+ * "unsupported" for the file of a newer version, "invalid" for a damaged one, which is never changed.
+ */
+export function openLedger(path: string, options: LedgerOptions = {}): Ledger {
+  const bootId = options.bootId ?? readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  const database = openDatabase(path);
+  try {
+    return new SqliteLedger(path, database, bootId, options);
+  } catch (error) {
+    database.close();
+    throw asWeftError(path, error);
+  }
+}
+
+class SqliteLedger implements Ledger {
+  readonly path: string;
+  readonly rebooted: boolean;
+  readonly #database: Database;
+  readonly #statements: Statements;
+  readonly #clock: Clock;
+  readonly #bootId: string;
+  readonly #remember: number;
+  readonly #memory: Memory;
+
+  constructor(path: string, database: Database, bootId: string, options: LedgerOptions) {
+    this.path = path;
+    this.#database = database;
+    this.#bootId = bootId;
+    this.#clock = options.clock ?? systemClock;
+    this.#remember = options.remember ?? REMEMBERED;
+    const s = prepare(database);
+    this.#statements = s;
+    this.#memory = {
+      holder: (address) => s.holder.get(address)?.workload,
+      cursor: (block) => {
+        const row = s.cursor.get(block);
+        return row === null ? undefined : { next: BigInt(row.next), forgotten: row.forgotten === 1 };
+      },
+      isFreed: (block, address) => s.isFreed.get(address, block) !== null,
+      *freed(block) {
+        for (const { address } of s.freed.iterate(block)) yield address;
+      },
+    };
+    this.rebooted = this.#atomically(() => {
+      const last = s.boot.get()?.value;
+      s.setBoot.run(bootId);
+      return (last !== undefined && last !== bootId) || s.ofOtherBoot.get(bootId) !== null;
+    });
+  }
+
+  allocate(
+    request: AddressRequest,
+    blocks: readonly Prefix[],
+    reserved: readonly IpAddress[],
+    wanted: readonly IpAddress[] = [],
+  ): Workload {
+    const s = this.#statements;
+    return this.#atomically(() => {
+      if (s.row.get(request.id) !== null) throw workloadExists(request.id);
+      const choices = chooseAddresses(this.#memory, blocks, reserved, wanted);
+      const workload = { ...request, addresses: choices.map((c) => c.address), since: this.#clock.now() };
+      s.addWorkload.run({ ...parametersOf(workload), boot: this.#bootId });
+      for (const { block, cursor } of choices)
+        s.setCursor.run(block, String(cursor.next), cursor.forgotten ? 1 : 0);
+      for (const [position, choice] of choices.entries()) this.#take(choice, request.id, position);
+      return workload;
+    });
+  }
+
+  #take({ address, block, passed }: Choice, id: string, position: number): void {
+    const s = this.#statements;
+    for (const other of passed) this.#remembered(other, block);
+    s.unfree.run(address);
+    s.addLease.run(address, id, position);
+  }
+
+  #remembered(address: IpAddress, block: Prefix): void {
+    const s = this.#statements;
+    s.addFreed.run(block, address);
+    const oldest = (s.lastRelease.get()?.release ?? 0) - this.#remember;
+    for (const forgotten of s.forget.all(oldest)) s.setForgotten.run(forgotten.block);
+  }
+
+  markReady(id: string): void {
+    this.#atomically(() => {
+      const entry = this.get(id);
+      if (entry === undefined) throw unknown(id);
+      if (entry.state === "releasing") throw releasing(id);
+      this.#statements.setState.run("ready", id);
+    });
+  }
+
+  beginRelease(id: string): boolean {
+    return this.#atomically(() => this.#statements.setState.run("releasing", id).changes > 0);
+  }
+
+  release(id: string): boolean {
+    const s = this.#statements;
+    return this.#atomically(() => {
+      const leases = s.leases.all(id);
+      if (s.dropWorkload.run(id).changes === 0) return false;
+      const blocks = s.blocks.all();
+      for (const { address } of leases) {
+        for (const { prefix } of blocks) if (isUsable(prefix, address)) this.#remembered(address, prefix);
+      }
+      return true;
+    });
+  }
+
+  get(id: string): LedgerEntry | undefined {
+    const row = this.#statements.row.get(id);
+    return row === null ? undefined : this.#entry(row);
+  }
+
+  workloads(): readonly LedgerEntry[] {
+    return this.#statements.rows.all().map((row) => this.#entry(row));
+  }
+
+  #entry(row: Row): LedgerEntry {
+    return toEntry(
+      row,
+      this.#statements.leases.all(row.id).map((l) => l.address),
+    );
+  }
+
+  usage(blocks: readonly Prefix[]): readonly BlockUsage[] {
+    const held = this.#statements.allLeases.all().map((l) => l.address);
+    return usageOf(blocks, held);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  /** One transaction; an error leaves everything as it was. */
+  #atomically<T>(action: () => T): T {
+    try {
+      return this.#database.transaction(action).immediate();
+    } catch (error) {
+      throw asWeftError(this.path, error);
+    }
+  }
+}
+
+type Statements = ReturnType<typeof prepare>;
+
+function prepare(db: Database) {
+  return {
+    boot: db.query<{ value: string }, []>("SELECT value FROM meta WHERE key = 'boot'"),
+    setBoot: db.query<void, [string]>("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?)"),
+    ofOtherBoot: db.query<{ id: string }, [string]>("SELECT id FROM workload WHERE boot <> ? LIMIT 1"),
+
+    row: db.query<Row, [string]>("SELECT * FROM workload WHERE id = ?"),
+    rows: db.query<Row, []>("SELECT * FROM workload ORDER BY number"),
+    addWorkload: db.query<void, Row>(
+      `INSERT INTO workload (id, state, boot, network, container_id, interface, namespace_path, namespace_identity,
+         pod_namespace, pod_name, pod_uid, mac, host_link, since)
+       VALUES ($id, $state, $boot, $network, $container_id, $interface, $namespace_path, $namespace_identity,
+         $pod_namespace, $pod_name, $pod_uid, $mac, $host_link, $since)`,
+    ),
+    setState: db.query<void, [string, string]>("UPDATE workload SET state = ? WHERE id = ?"),
+    dropWorkload: db.query<void, [string]>("DELETE FROM workload WHERE id = ?"),
+
+    holder: db.query<{ workload: string }, [string]>("SELECT workload FROM lease WHERE address = ?"),
+    leases: db.query<{ address: IpAddress }, [string]>(
+      "SELECT address FROM lease WHERE workload = ? ORDER BY position",
+    ),
+    allLeases: db.query<{ address: IpAddress }, []>("SELECT address FROM lease"),
+    addLease: db.query<void, [string, string, number]>(
+      "INSERT INTO lease (address, workload, position) VALUES (?, ?, ?)",
+    ),
+
+    blocks: db.query<{ prefix: Prefix }, []>("SELECT prefix FROM block"),
+    cursor: db.query<{ next: string; forgotten: number }, [string]>(
+      "SELECT next, forgotten FROM block WHERE prefix = ?",
+    ),
+    setCursor: db.query<void, [string, string, number]>(
+      `INSERT INTO block (prefix, next, forgotten) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET next = excluded.next, forgotten = excluded.forgotten`,
+    ),
+    setForgotten: db.query<void, [string]>("UPDATE block SET forgotten = 1 WHERE prefix = ?"),
+
+    isFreed: db.query<{ release: number }, [string, string]>(
+      "SELECT release FROM freed WHERE address = ? AND block = ?",
+    ),
+    freed: db.query<{ address: IpAddress }, [string]>(
+      "SELECT address FROM freed WHERE block = ? ORDER BY release",
+    ),
+    addFreed: db.query<void, [string, string]>("INSERT OR REPLACE INTO freed (block, address) VALUES (?, ?)"),
+    unfree: db.query<void, [string]>("DELETE FROM freed WHERE address = ?"),
+    lastRelease: db.query<{ release: number | null }, []>("SELECT max(release) AS release FROM freed"),
+    forget: db.query<{ block: string }, [number]>("DELETE FROM freed WHERE release <= ? RETURNING block"),
+  };
+}

@@ -1,0 +1,346 @@
+/** What every Nftables does, as one suite: the real one and the in-memory one both pass it. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  hasCode,
+  hintOf,
+  type IpAddress,
+  isExists,
+  isInvalid,
+  isNotFound,
+  isUnsupported,
+  type Mac,
+} from "@weft/base";
+import type { Nftables, SetElement } from "../port.ts";
+
+export interface ConformanceNftables {
+  /** Without any table. */
+  readonly nft: Nftables;
+  cleanup(): void;
+}
+
+const ip = (text: string) => ({ type: "ip", value: text as IpAddress }) as const;
+const port = (value: number) => ({ type: "port", value }) as const;
+const protocol = (value: number) => ({ type: "protocol", value }) as const;
+const mark = (value: number) => ({ type: "mark", value }) as const;
+const ifname = (value: string) => ({ type: "ifname", value }) as const;
+const mac = (text: string) => ({ type: "mac", value: text as Mac }) as const;
+
+const SCRIPT = `
+# what the suite uses
+table inet weft {
+  set pods { type ifname . ipv6_addr . ether_addr; }
+  set one { type ipv4_addr; }
+  set ports { type inet_service; }
+  set small { type mark; size 2; }
+  set ranges { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 }; }
+  map services { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }
+  map marks {
+    type ifname : mark
+  }
+  map dispatch { type ifname : verdict; }
+}`;
+
+const many = (n: number): SetElement[] =>
+  Array.from({ length: n }, (_, i) => ({ key: [ip(`10.0.${i >> 8}.${i & 255}`)] }));
+
+function thrown(fn: () => unknown): unknown {
+  try {
+    fn();
+  } catch (error) {
+    return error;
+  }
+  return expect.unreachable("nothing was thrown");
+}
+
+const rejected = (promise: Promise<void>): Promise<unknown> =>
+  promise.then(
+    () => expect.unreachable("nothing was thrown"),
+    (error: unknown) => error,
+  );
+
+export function nftablesConformance(name: string, make: () => ConformanceNftables): void {
+  describe(`${name} as nftables`, () => {
+    let made: ConformanceNftables;
+    let nft: Nftables;
+    beforeAll(async () => {
+      made = make();
+      nft = made.nft;
+      await nft.run(SCRIPT);
+    });
+    afterAll(() => made.cleanup());
+
+    const addresses = (): unknown[] =>
+      nft
+        .elements("inet", "weft", "one", ["ip"], 4)
+        .map((e) => e.key[0]?.value)
+        .sort();
+
+    describe("elements", () => {
+      test("of sets", () => {
+        const pods = [1, 2].map((n) => ({
+          key: [ifname(`weft${n}`), ip(`fd00::${n}`), mac(`02:00:00:00:00:0${n}`)],
+        }));
+        const types = ["ifname", "ip", "mac"] as const;
+        nft.addElements("inet", "weft", "pods", pods);
+        const read = nft.elements("inet", "weft", "pods", types, 6);
+        expect(read).toHaveLength(2);
+        expect(read).toEqual(expect.arrayContaining(pods));
+        nft.deleteElements("inet", "weft", "pods", pods.slice(1));
+        expect(nft.elements("inet", "weft", "pods", types, 6)).toEqual(pods.slice(0, 1));
+      });
+
+      test("of maps have values", () => {
+        const element = {
+          key: [ip("10.96.0.1"), protocol(6), port(443), mark(1)],
+          value: [ip("10.244.0.7"), port(6443)],
+        };
+        nft.addElements("inet", "weft", "services", [element]);
+        const types = ["ip", "protocol", "port", "mark"] as const;
+        expect(nft.elements("inet", "weft", "services", types, 4, ["ip", "port"])).toEqual([element]);
+        expect(nft.elements("inet", "weft", "services", types, 4)).toEqual([{ key: element.key }]);
+        nft.deleteElements("inet", "weft", "services", [element]);
+        expect(nft.elements("inet", "weft", "services", types, 4)).toEqual([]);
+      });
+
+      test("of scripts and of calls are the same", async () => {
+        await nft.run('add element inet weft pods { "veth7" . fd00::7 . 02:00:00:00:00:07 }');
+        const key = [ifname("veth7"), ip("fd00::7"), mac("02:00:00:00:00:07")];
+        const types = ["ifname", "ip", "mac"] as const;
+        expect(nft.elements("inet", "weft", "pods", types, 6)).toContainEqual({ key });
+        await nft.run("add element inet weft services { 10.96.0.2 . udp . 53 . 0x10 : 10.244.0.9 . 5353 }");
+        expect(
+          nft.elements("inet", "weft", "services", ["ip", "protocol", "port", "mark"], 4, ["ip", "port"]),
+        ).toEqual([
+          {
+            key: [ip("10.96.0.2"), protocol(17), port(53), mark(16)],
+            value: [ip("10.244.0.9"), port(5353)],
+          },
+        ]);
+        await nft.run("flush set inet weft pods; flush map inet weft services");
+        expect(nft.elements("inet", "weft", "pods", types, 6)).toEqual([]);
+      });
+
+      test("may be there already, be absent, and come twice", () => {
+        nft.addElements("inet", "weft", "one", many(3));
+        nft.addElements("inet", "weft", "one", [...many(5), ...many(5)]);
+        expect(addresses()).toHaveLength(5);
+        nft.deleteElements("inet", "weft", "one", [...many(1), ...many(7), ...many(7)]);
+        expect(addresses()).toEqual([]);
+        nft.deleteElements("inet", "weft", "one", many(7));
+        nft.addElements("inet", "weft", "one", []);
+        nft.addElements("inet", "weft", "one", many(1));
+        nft.deleteElements("inet", "weft", "one", []);
+        expect(addresses()).toEqual(["10.0.0.0"]);
+        nft.deleteElements("inet", "weft", "one", many(1));
+      });
+
+      test("of a map get the new value", () => {
+        const at = (value: number): SetElement => ({ key: [ifname("weft0")], value: [mark(value)] });
+        const other = { key: [ifname("weft1")], value: [mark(9)] };
+        const read = (): SetElement[] => nft.elements("inet", "weft", "marks", ["ifname"], 4, ["mark"]);
+        nft.addElements("inet", "weft", "marks", [at(1)]);
+        nft.addElements("inet", "weft", "marks", [at(1)]);
+        nft.addElements("inet", "weft", "marks", [at(2), other]);
+        expect(read()).toHaveLength(2);
+        expect(read()).toContainEqual(at(2));
+        const twice = thrown(() => nft.addElements("inet", "weft", "marks", [at(3), at(4)]));
+        expect(isInvalid(twice)).toBe(true);
+        expect(read()).toContainEqual(at(2));
+        nft.deleteElements("inet", "weft", "marks", [{ key: other.key }, at(77)]);
+        expect(read()).toEqual([]);
+      });
+    });
+
+    describe("errors", () => {
+      test("an absent set or table is not-found, and named", () => {
+        for (const [table, set] of [
+          ["weft", "none"],
+          ["none", "one"],
+        ] as const) {
+          const error = thrown(() => nft.addElements("inet", table, set, many(1)));
+          expect(isNotFound(error)).toBe(true);
+          expect((error as Error).message).toContain(`set inet ${table} ${set}`);
+          expect(hintOf(error)).toContain("Declare the set");
+          expect(isNotFound(thrown(() => nft.elements("inet", table, set, ["ip"], 4)))).toBe(true);
+          nft.deleteElements("inet", table, set, many(1));
+        }
+      });
+
+      test("elements that do not fit the set are invalid, and none of them goes in", () => {
+        const cases: [string, SetElement[]][] = [
+          ["one", [{ key: [ip("fd00::1")] }]],
+          ["one", [...many(1), { key: [ip("fd00::1")] }]],
+          ["one", [...many(1), { key: [mark(1)] }]],
+          ["one", [{ key: [ip("10.0.0.1"), port(1)] }]],
+          ["one", [{ key: [ip("10.0.0.1")], value: [mark(1)] }]],
+          ["marks", [{ key: [ifname("a")] }]],
+          ["marks", [{ key: [ifname("a")], value: [port(1)] }]],
+          ["marks", [{ key: [ifname("a")], value: [mark(1)] }, { key: [ifname("b")] }]],
+          ["ports", [{ key: [port(65536)] }]],
+          ["ports", [{ key: [port(1.5)] }]],
+          ["one", [{ key: [] }]],
+        ];
+        for (const [set, elements] of cases) {
+          expect(isInvalid(thrown(() => nft.addElements("inet", "weft", set, elements)))).toBe(true);
+        }
+        expect(addresses()).toEqual([]);
+        expect(nft.elements("inet", "weft", "marks", ["ifname"], 4)).toEqual([]);
+        expect(isInvalid(thrown(() => nft.elements("inet", "weft", "one", ["port"], 4)))).toBe(true);
+      });
+
+      test("a full set is exhausted, and the transaction has no effect", () => {
+        const marks = [1, 2, 3].map((n) => ({ key: [mark(n)] }));
+        const error = thrown(() => nft.addElements("inet", "weft", "small", marks));
+        expect(hasCode(error, "exhausted")).toBe(true);
+        expect(hintOf(error)).toContain("larger size");
+        expect(nft.elements("inet", "weft", "small", ["mark"], 4)).toEqual([]);
+      });
+
+      test("sets of intervals and maps to verdicts are unsupported", () => {
+        expect(isUnsupported(thrown(() => nft.addElements("inet", "weft", "ranges", many(1))))).toBe(true);
+        expect(isUnsupported(thrown(() => nft.elements("inet", "weft", "ranges", ["ip"], 4)))).toBe(true);
+        const element = { key: [ifname("a")], value: [mark(1)] };
+        expect(isUnsupported(thrown(() => nft.addElements("inet", "weft", "dispatch", [element])))).toBe(
+          true,
+        );
+      });
+    });
+
+    describe("scripts", () => {
+      test("are transactions, whose errors name the line", async () => {
+        const bad = "table inet other {\n  set a { type ipv4_addr; }\n}\nfoo inet other\n";
+        const error = await rejected(nft.run(bad));
+        expect(isInvalid(error)).toBe(true);
+        expect((error as Error).message).toContain("line 4");
+        expect((error as Error).message).toContain("foo inet other");
+        expect(nft.tableExists("inet", "other")).toBe(false);
+        const absent = await rejected(nft.run("add table inet other\ndelete set inet other none\n"));
+        expect(isNotFound(absent)).toBe(true);
+        expect((absent as Error).message).toContain("line 2");
+        expect(nft.tableExists("inet", "other")).toBe(false);
+        expect(nft.tableExists("inet", "weft")).toBe(true);
+        expect(nft.tableExists("ip", "weft")).toBe(false);
+        expect(isExists(await rejected(nft.run("create table inet weft")))).toBe(true);
+        expect(isNotFound(await rejected(nft.run("delete table inet other")))).toBe(true);
+      });
+
+      test("declare again without harm, and keep the elements", async () => {
+        nft.addElements("inet", "weft", "one", many(2));
+        await nft.run("table inet weft {\n set one { type ipv4_addr; }\n}\nflush table inet weft");
+        expect(addresses()).toEqual(["10.0.0.0", "10.0.0.1"]);
+        nft.deleteElements("inet", "weft", "one", many(2));
+      });
+
+      test("cannot take away what a rule uses, nor use what is not there", async () => {
+        await nft.run(`table inet uses {
+          set s { type ipv4_addr; }
+          chain c { ip saddr @s drop; }
+        }`);
+        expect(hasCode(await rejected(nft.run("delete set inet uses s")), "busy")).toBe(true);
+        await nft.run("flush chain inet uses c; delete set inet uses s; delete chain inet uses c");
+        expect(isNotFound(await rejected(nft.run("add rule inet uses c drop")))).toBe(true);
+        expect(isNotFound(await rejected(nft.run("add chain inet uses d { ip saddr @s drop; }")))).toBe(true);
+        await nft.run("delete table inet uses");
+        expect(nft.tableExists("inet", "uses")).toBe(false);
+      });
+    });
+
+    describe("chains", () => {
+      test("that are at a hook", async () => {
+        await nft.run(`
+          table ip nat {
+            chain post { type nat hook postrouting priority srcnat + 1; }
+            chain plain { accept; }
+          }
+          table bridge walls {
+            chain pass { type filter hook forward priority filter; policy drop; }
+          }`);
+        const rows = nft.baseChains().filter((c) => c.table === "nat" || c.table === "walls");
+        expect(rows).toHaveLength(2);
+        expect(rows).toEqual(
+          expect.arrayContaining([
+            {
+              family: "ip",
+              table: "nat",
+              name: "post",
+              type: "nat",
+              hook: "postrouting",
+              priority: 101,
+              policy: "accept",
+            },
+            {
+              family: "bridge",
+              table: "walls",
+              name: "pass",
+              type: "filter",
+              hook: "forward",
+              priority: -200,
+              policy: "drop",
+            },
+          ]),
+        );
+        await nft.run("delete table ip nat; delete table bridge walls");
+      });
+
+      test("that drop what is forwarded are found, through jumps and verdict maps", async () => {
+        await nft.run(`
+          table inet weft {
+            chain own { type filter hook forward priority 0; policy drop; }
+          }
+          table ip bypolicy {
+            chain forward { type filter hook forward priority 3; policy drop; }
+          }
+          table ip direct {
+            chain forward { type filter hook forward priority 0; ip saddr 192.0.2.1 counter drop; }
+          }
+          table ip6 rejecting {
+            chain forward { type filter hook forward priority 0; reject; }
+          }
+          table inet jumping {
+            chain deep { tcp dport 7 drop; }
+            chain middle { ct state new goto deep; }
+            chain unreached { drop; }
+            chain forward { type filter hook forward priority -10; jump middle; }
+            chain clean { type filter hook forward priority -9; iifname "drop" accept; }
+            chain input { type filter hook input priority 0; policy drop; }
+          }
+          table inet mapping {
+            chain deep { drop; }
+            map where { type ifname : verdict; elements = { "eth7" : jump deep, "eth8" : accept }; }
+            chain named { type filter hook forward priority 1; iifname vmap @where; }
+            chain anonymous { type filter hook forward priority 2; meta l4proto vmap { tcp : accept, udp : drop }; }
+            chain clean { type filter hook forward priority 4; meta l4proto vmap { tcp : accept, udp : continue }; }
+          }
+          table inet asleep {
+            flags dormant;
+            chain forward { type filter hook forward priority 0; policy drop; }
+          }
+          table netdev entry {
+            chain in { type filter hook ingress device lo priority 0; drop; }
+          }
+          table bridge wall {
+            chain forward { type filter hook forward priority 0; policy drop; }
+          }`);
+        const found = nft
+          .foreignDrops("weft")
+          .map((d) => [d.family, d.table, d.chain, d.hook, d.priority, d.policy, d.hasDropRules].join(" "))
+          .sort();
+        expect(found).toEqual(
+          [
+            "bridge wall forward forward 0 drop false",
+            "inet jumping forward forward -10 accept true",
+            "inet mapping anonymous forward 2 accept true",
+            "inet mapping named forward 1 accept true",
+            "ip bypolicy forward forward 3 drop false",
+            "ip direct forward forward 0 accept true",
+            "ip6 rejecting forward forward 0 accept true",
+            "netdev entry in ingress 0 accept true",
+          ].sort(),
+        );
+        await nft.run("flush ruleset");
+        expect(nft.foreignDrops("weft")).toEqual([]);
+        expect(nft.tableExists("inet", "weft")).toBe(false);
+      });
+    });
+  });
+}

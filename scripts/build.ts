@@ -1,0 +1,51 @@
+/**
+ * Builds dist/weft: one executable with everything in it. Run by Bun: `bun run scripts/build.ts`.
+ *
+ * The runtime inside reads BUN_OPTIONS and BUN_BE_BUN from the environment before any of our code runs: the
+ * first adds options, the second turns the executable into `bun` itself. A CNI plugin inherits the environment
+ * of a container runtime, and a privileged one must not be turned into an interpreter by a variable. So the
+ * names are changed in the built file, to names that no environment can be expected to have (their first letter
+ * becomes a control character); so is BUN_INSPECT, which would open a debugger's port.
+ */
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+
+const OUT = "dist/weft";
+const HIDDEN = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
+
+const build = Bun.spawnSync(
+  [
+    process.execPath,
+    "build",
+    "--compile",
+    "--minify",
+    "--bytecode",
+    "--format=esm",
+    "--no-compile-autoload-dotenv",
+    "--no-compile-autoload-bunfig",
+    "apps/cli/main.ts",
+    "apps/agent/cluster-thread.ts",
+    "--outfile",
+    `${OUT}.new`,
+  ],
+  { stdout: "pipe", stderr: "pipe" },
+);
+if (!build.success) {
+  process.stderr.write(build.stdout);
+  process.stderr.write(build.stderr);
+  process.exit(1);
+}
+
+const file = readFileSync(`${OUT}.new`);
+for (const name of HIDDEN) {
+  let found = 0;
+  for (let at = file.indexOf(name); at >= 0; at = file.indexOf(name, at + 1)) {
+    file[at] = 1;
+    found++;
+  }
+  if (found === 0) {
+    process.stderr.write(`build: the runtime does not mention ${name}: find out how it reads it now\n`);
+    process.exit(1);
+  }
+}
+writeFileSync(`${OUT}.new`, file, { mode: 0o755 });
+renameSync(`${OUT}.new`, OUT);
