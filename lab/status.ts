@@ -3,6 +3,7 @@ import type { LabOptions } from "./options.ts";
 
 export interface ContainerStatus {
   readonly name: string;
+  readonly image: string;
   readonly state: "waiting" | "running" | "exited";
   readonly pid: number | undefined;
   readonly restarts: number;

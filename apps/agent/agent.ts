@@ -15,7 +15,9 @@
  * Order of the start: ledger, what the last agent left half done, context from the cluster thread, first
  * comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
  */
+import { mkdirSync } from "node:fs";
 import { release } from "node:os";
+import { dirname } from "node:path";
 import { createPlan } from "@weft/apply";
 import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
@@ -56,6 +58,7 @@ export async function startAgent(
   const startedAt = Date.now();
   logger.info("starting", { version: VERSION, node: options.node, pid: process.pid });
   const kernel = openKernel();
+  mkdirSync(dirname(options.ledger), { recursive: true, mode: 0o700 });
   const ledger = openLedger(options.ledger);
   if (ledger.rebooted) forgetOldBoot();
 

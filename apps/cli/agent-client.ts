@@ -17,11 +17,11 @@ export interface AgentAddress {
 }
 
 /** --socket, --lab, or else this node's agent, or else the only lab that is up. Throws "unavailable". */
-export function findAgents(where: Where): AgentAddress[] {
+export async function findAgents(where: Where): Promise<AgentAddress[]> {
   if (where.socket !== undefined) return [{ node: "", socket: where.socket }];
   const lab = labName(where);
   if (lab === undefined) return [{ node: "", socket: SOCKET_PATH }];
-  return labPlan(lab).nodes.map((n) => ({ node: n.name, socket: n.agentSocket }));
+  return (await labPlan(lab)).nodes.map((n) => ({ node: n.name, socket: n.agentSocket }));
 }
 
 /** The lab that is meant; undefined: this node's own agent. */

@@ -30,6 +30,7 @@ const NODE_WAIT_MS = 50;
 
 interface RunningContainer {
   readonly name: string;
+  readonly image: string;
   readonly ports: readonly number[];
   readonly process: KeepRunning;
   /** Process that was seen listening on its ports. */
@@ -107,6 +108,7 @@ export class PodRunner {
           ? containers
           : this.pod.containers.map((c) => ({
               name: c.name,
+              image: c.image,
               state: "waiting",
               pid: undefined,
               restarts: 0,
@@ -176,7 +178,7 @@ export class PodRunner {
         },
         { clock, changed },
       );
-      return { name: container.name, ports, process, readyPid: undefined };
+      return { name: container.name, image: container.image, ports, process, readyPid: undefined };
     });
     this.#enter("Running");
     for (const { process } of this.#containers) process.start();
@@ -213,10 +215,10 @@ function isReady(container: RunningContainer): boolean {
   return container.readyPid === pid;
 }
 
-function containerStatus({ name, process }: RunningContainer): ContainerStatus {
+function containerStatus({ name, image, process }: RunningContainer): ContainerStatus {
   const { process: running, restarts, lastExit } = process;
   const state = running !== undefined ? "running" : lastExit === undefined ? "waiting" : "exited";
-  return { name, state, pid: running?.pid, restarts, lastExit };
+  return { name, image, state, pid: running?.pid, restarts, lastExit };
 }
 
 function failureOf({ name, process }: RunningContainer): string {

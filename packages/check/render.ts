@@ -35,7 +35,6 @@ export function renderReport(
   const bare = (report.barePackets ?? []).filter((counter) => counter.packets > 0);
   return [
     summary(report, paint),
-    "",
     ...matrixLines(report.matrix, width, paint),
     ...section("Failed:", failureLines(report.failures)),
     ...section("Could not be tested:", report.setupErrors.map(setupLine)),
@@ -85,7 +84,7 @@ function matrixLines(matrix: Matrix, width: number, paint: Paint): string[] {
     rows = rows.map((name, i) => `${String(i + 1).padStart(digits)} ${name}`);
   }
   const widths = columnWidths(headings);
-  const lines: string[] = [];
+  const lines: string[] = [""];
   for (let first = 0; first < headings.length; ) {
     let end = first + 1;
     while (end < headings.length && longest(rows) + total(widths.slice(first, end + 1)) <= width) end++;

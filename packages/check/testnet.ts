@@ -7,7 +7,7 @@
 import { writeFileSync } from "node:fs";
 import { parseIp } from "@weft/base";
 import { deleteNamed, inNetns, listNamed, namedPath, openNetns } from "@weft/kernel/netns";
-import type { CheckInput, CheckNode, CheckPod } from "./types.ts";
+import type { CheckInput, CheckNode, CheckOptions, CheckPod } from "./types.ts";
 
 const PREFIX = "weft-t-check-";
 export const POD_MTU = 1400;
@@ -185,4 +185,17 @@ function run(argv: string[], lines: readonly string[]): void {
     stderr: "pipe",
   });
   if (child.exitCode !== 0) throw new Error(`${argv.join(" ")}: ${child.stderr}\n${lines.join("\n")}`);
+}
+
+/** Long enough for a loaded machine, and short enough for a test of what never answers. */
+export const FAST: CheckOptions = { timeoutMs: 250 };
+
+/** Runs the work on two nodes with two pods each, and removes them whatever happens. */
+export async function withNetwork(work: (network: TestNetwork) => Promise<void>): Promise<void> {
+  const network = createTestNetwork();
+  try {
+    await work(network);
+  } finally {
+    network.remove();
+  }
 }

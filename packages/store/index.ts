@@ -1,4 +1,4 @@
-/** Store: tables, watches, derived tables, and the reconciler that brings a target to a table. See README.md. */
+/** Store: tables, watches, derived tables, and reconcilers that bring a target to a table. See README.md. */
 export { createApplier } from "./applier.ts";
 export { createDatabase } from "./database.ts";
 export { derive } from "./derive.ts";

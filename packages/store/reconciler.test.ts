@@ -226,6 +226,33 @@ describe("the queue", () => {
     expect(target.objects.size).toBe(0);
   });
 
+  test("gives update the row last applied, across failures and after adoption", async () => {
+    const heard: unknown[] = [];
+    const actual = {
+      list: () => [{ id: "t:a", value: 1 }],
+      keyOf: () => "a",
+      matches: (row: Item, held: Held) => row.value === held.value,
+      delete: () => {},
+    };
+    const update = (row: Item, previous: Item | undefined): void => {
+      heard.push([row.value, previous?.value]);
+      if (row.value === 3) throw new Error("no");
+    };
+    const { reconciler, put } = setUp({ ops: { update, delete: () => {}, actual } });
+    put(["a", 1], ["b", 1]);
+    await reconciler.repair();
+    for (const value of [2, 3, 4]) {
+      put(["a", value]);
+      await reconciler.flush(["a"]).catch(() => {});
+    }
+    expect(heard).toEqual([
+      [1, undefined],
+      [2, 1],
+      [3, 2],
+      [4, 2],
+    ]);
+  });
+
   test("tells listeners of every status", async () => {
     const { reconciler, put, remove } = setUp();
     const heard: string[] = [];

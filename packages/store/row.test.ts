@@ -22,7 +22,7 @@ describe("sameRow", () => {
     [new Set(["a"]), new Set(["b"]), false],
     [new Date(1), new Date(1), true],
     [new Date(1), new Date(2), false],
-  ])("%p and %p: %p", (a, b, same) => {
+  ])("case %#", (a, b, same) => {
     expect(sameRow(a, b)).toBe(same);
     expect(sameRow(b, a)).toBe(same);
   });

@@ -36,8 +36,9 @@ export function statusCommand(program: Command): void {
 async function gather(where: Where): Promise<{ answers: AgentStatus[]; errors: string[] }> {
   const answers: AgentStatus[] = [];
   const errors: string[] = [];
+  const agents = await findAgents(where);
   const results = await Promise.allSettled(
-    findAgents(where).map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")),
+    agents.map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")),
   );
   for (const result of results) {
     if (result.status === "fulfilled") answers.push(result.value);

@@ -198,7 +198,7 @@ function apply(f: Fabric, c: Change): void {
       f.blocks.put(block(`n${c.name}`, c.six ? `fd00:10:244:${c.index}::/64` : `10.244.${c.index}.0/24`));
     } else if (c.do === "backend") {
       f.self.put({ key: "self", name: "n1", settings: { ...DEFAULT_SETTINGS, backend: c.to }, capabilities });
-    } else f.underlay.put({ ...uplink, mtu: c.mtu });
+    } else if (c.do === "mtu") f.underlay.put({ ...uplink, mtu: c.mtu });
   });
 }
 

@@ -164,12 +164,13 @@ describe("what the kernel does by itself", () => {
     expect(self.links().map((l) => l.name)).toEqual(["lo"]);
   });
 
-  test("a bridge has a carrier until its last port is gone", () => {
+  test("a bridge has the carrier of its ports", () => {
     const { self } = setUp();
     self.createBridge("weft-br", MAC_A, 1500);
     self.changeLink("weft-br", { up: true });
-    expect(self.link("weft-br")?.carrier).toBe(true);
+    expect(self.link("weft-br")?.carrier).toBe(false);
     self.changeLink("weft-a", { master: "weft-br" });
+    expect(self.link("weft-br")?.carrier).toBe(true);
     self.changeLink("weft-a", { up: false });
     expect(self.link("weft-br")?.carrier).toBe(false);
     self.changeLink("weft-a", { up: true, master: null });

@@ -52,8 +52,8 @@ export function hasCarrier(link: LinkState): boolean {
   if (!link.up) return false;
   if (link.kind === "veth") return link.peer?.up === true;
   if (link.kind !== "bridge") return true;
-  const members = ports(link);
-  return members.length === 0 ? !link.hadPorts : members.some(hasCarrier);
+  // One that was made without an address of its own begins with a carrier; here all have one.
+  return ports(link).some(hasCarrier);
 }
 
 /** The loopback that every namespace begins with. */
@@ -78,6 +78,7 @@ function add(namespace: NamespaceState, spec: NewLink): LinkState {
     name: spec.name,
     mac: spec.mac,
     mtu: spec.mtu,
+    mtuIsSet: false,
     up: false,
     alias: undefined,
     transmitChecksumOffload: true,
@@ -86,7 +87,6 @@ function add(namespace: NamespaceState, spec: NewLink): LinkState {
     peer: undefined,
     underlay: undefined,
     vxlan: undefined,
-    hadPorts: false,
     carrier: false,
     forwarding: [],
     sysctls: new Map(),
@@ -177,12 +177,14 @@ export function createBridge(namespace: NamespaceState, spec: NewLink): void {
 export function changeLink(namespace: NamespaceState, name: string, change: LinkChange): void {
   const link = namespace.link(name, "RTM_SETLINK");
   const object = `link ${name}`;
-  const { mac, mtu, rename, alias, master, up } = change;
+  const { mac, mtu, rename, alias, up } = change;
+  // A name that is not there fails the whole change; what fails later leaves what came before it.
+  const master = typeof change.master === "string" ? namespace.link(change.master, "RTM_SETLINK") : change.master;
   if (change.addressGeneration !== undefined) link.addressGeneration = change.addressGeneration;
   if (mac !== undefined && mac !== link.mac) {
-    if (link.loopback) throw fail("EOPNOTSUPP", "RTM_SETLINK", object);
     checkMac(mac, "RTM_SETLINK", object);
-    link.mac = mac;
+    // The loopback takes one, too, but shows none.
+    if (!link.loopback) link.mac = mac;
     flushNeighbours(link, 4);
     flushNeighbours(link, 6);
   }
@@ -195,7 +197,7 @@ export function changeLink(namespace: NamespaceState, name: string, change: Link
     namespace.links.set(rename, link);
   }
   if (alias !== undefined) link.alias = alias === "" ? undefined : alias;
-  if (master !== undefined) setMaster(link, master);
+  if (master !== undefined) setMaster(link, master ?? undefined);
   if (up !== undefined && up !== link.up) setUp(link, up);
   namespace.emit("link", "set", link);
   settle(link);
@@ -206,25 +208,40 @@ function setMtu(link: LinkState, mtu: number): void {
   checkMtu(mtu, "RTM_SETLINK", object);
   const most = link.vxlan && link.underlay ? link.underlay.mtu - vxlanOverhead(link.vxlan) : MAX_MTU;
   if (mtu > most) throw fail("EINVAL", "RTM_SETLINK", object, "mtu greater than device maximum");
+  link.mtuIsSet = true;
+  takeMtu(link, mtu);
+  if (link.master !== undefined) adjustMtu(link.master);
+}
+
+function takeMtu(link: LinkState, mtu: number): void {
   const before = ipv6Enabled(link);
   link.mtu = mtu;
   if (before && !ipv6Enabled(link)) flushIpv6(link);
 }
 
-function setMaster(link: LinkState, name: string | null): void {
+/** After a bridge's ports have changed. Without ports it has Ethernet's MTU. */
+function adjustMtu(bridge: LinkState): void {
+  if (bridge.mtuIsSet) return;
+  const members = ports(bridge).map((port) => port.mtu);
+  takeMtu(bridge, members.length === 0 ? 1500 : Math.min(...members));
+}
+
+function setMaster(link: LinkState, master: LinkState | undefined): void {
   const object = `link ${link.name}`;
   const before = link.master;
-  const master = name === null ? undefined : link.namespace.link(name, "RTM_SETLINK");
   if (master !== undefined) {
     if (master.kind !== "bridge") throw fail("EOPNOTSUPP", "RTM_SETLINK", object);
     if (link.kind === "bridge") {
       throw fail("ELOOP", "RTM_SETLINK", object, "Can not enslave a bridge to a bridge");
     }
     if (link.loopback) throw fail("EINVAL", "RTM_SETLINK", object);
-    master.hadPorts = true;
   }
   link.master = master;
-  if (before !== undefined) settle(before);
+  for (const bridge of [before, master]) {
+    if (bridge === undefined || before === master) continue;
+    adjustMtu(bridge);
+    settle(bridge);
+  }
 }
 
 function setUp(link: LinkState, up: boolean): void {
@@ -312,7 +329,10 @@ function strip(link: LinkState): void {
   }
   const { master } = link;
   link.master = undefined;
-  if (master !== undefined) settle(master);
+  if (master !== undefined) {
+    adjustMtu(master);
+    settle(master);
+  }
   settle(link);
 }
 

@@ -38,6 +38,9 @@ export function replaceRoute(namespace: NamespaceState, spec: RouteSpec): void {
   if (linkless && !six && spec.gateway !== undefined) {
     throw refuse(spec, "EINVAL", "Gateway, device and multipath can not be specified for this route type");
   }
+  if (linkless && six && spec.onlink === true) {
+    throw refuse(spec, "ENODEV", "Nexthop device required for onlink");
+  }
   const link = linkless ? undefined : outLink(namespace, spec);
   if (spec.source !== undefined && !hasAddress(namespace, spec.source)) {
     throw refuse(spec, "EINVAL", six ? "Invalid source address" : "Invalid prefsrc address");
@@ -92,8 +95,15 @@ const refuse = (spec: RouteSpec, errno: Parameters<typeof fail>[0], why: string)
 
 /** The link that the route leaves by: the one given, or the one that its gateway is on. */
 function outLink(namespace: NamespaceState, spec: RouteSpec): LinkState {
+  const six = familyOf(spec.destination) === 6;
   const named = spec.link === undefined ? undefined : namespace.link(spec.link, "RTM_NEWROUTE");
+  if (!six && spec.onlink === true && spec.gateway === undefined) {
+    throw refuse(spec, "EINVAL", "Nexthop has invalid flags");
+  }
   if (named !== undefined) checkUsable(named, spec);
+  if (spec.onlink === true && named === undefined && (six || spec.gateway !== undefined)) {
+    throw refuse(spec, "ENODEV", "Nexthop device required for onlink");
+  }
   if (spec.gateway === undefined) {
     if (named === undefined) throw refuse(spec, "ENODEV", "Egress device not specified");
     return named;
@@ -101,18 +111,15 @@ function outLink(namespace: NamespaceState, spec: RouteSpec): LinkState {
   if (hasAddress(namespace, spec.gateway)) {
     throw refuse(spec, "EINVAL", "Gateway can not be a local address");
   }
-  if (spec.onlink === true) {
-    if (named === undefined) throw refuse(spec, "ENODEV", "Nexthop device required for onlink");
-    return named;
-  }
-  const six = familyOf(spec.gateway) === 6;
-  if (six && contains("fe80::/10", spec.gateway)) {
+  if (spec.onlink === true && named !== undefined) return named;
+  const via6 = familyOf(spec.gateway) === 6;
+  if (via6 && contains("fe80::/10", spec.gateway)) {
     if (named === undefined) throw refuse(spec, "EINVAL", "Dev required for link-local gateway");
     return named;
   }
   const way = lookup(namespace, spec.gateway, named);
   if (way?.link === undefined || way.gateway !== undefined || way.type !== "unicast") {
-    throw refuse(spec, six ? "EHOSTUNREACH" : "ENETUNREACH", "Nexthop has invalid gateway");
+    throw refuse(spec, via6 ? "EHOSTUNREACH" : "ENETUNREACH", "Nexthop has invalid gateway");
   }
   return way.link;
 }

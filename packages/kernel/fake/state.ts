@@ -14,6 +14,8 @@ export interface LinkState {
   name: string;
   mac: Mac | undefined;
   mtu: number;
+  /** Set on an existing link. What a bridge was made with does not count: it takes over the least of its ports. */
+  mtuIsSet: boolean;
   up: boolean;
   alias: string | undefined;
   transmitChecksumOffload: boolean;
@@ -22,8 +24,6 @@ export interface LinkState {
   peer: LinkState | undefined;
   underlay: LinkState | undefined;
   vxlan: VxlanOptions | undefined;
-  /** A bridge without ports has a carrier only until it first got one. */
-  hadPorts: boolean;
   /** As the last event said. */
   carrier: boolean;
   forwarding: { readonly mac: Mac; readonly remote: IpAddress }[];

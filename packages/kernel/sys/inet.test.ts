@@ -1,22 +1,26 @@
 import { describe, expect, test } from "bun:test";
-import { isInvalid, parseIp } from "@weft/base";
+import { familyOf, isInvalid, parseIp } from "@weft/base";
 import fc from "fast-check";
 import { createAnonymous, inNetns, spawnSyncIn } from "../netns/index.ts";
 import { EPOLL, Poller } from "./epoll.ts";
-import { hasErrno } from "./errno.ts";
+import { ERRNO, hasErrno } from "./errno.ts";
 import {
   acceptSocket,
   connectSocket,
   decodeSocketAddress,
   domainOf,
   encodeSocketAddress,
+  IP,
+  IPPROTO,
+  IPV6,
   listenSocket,
   MSG_NOSIGNAL,
   receiveFrom,
   receiveStream,
   sendTo,
+  takeFault,
 } from "./inet.ts";
-import { bindSocket, closeFd, openSocket, SOCK, sendBytes, socketName } from "./socket.ts";
+import { bindSocket, closeFd, openSocket, SOCK, sendBytes, setOption, socketName } from "./socket.ts";
 
 const ip4 = fc.ipV4().map(parseIp);
 const ip6 = fc
@@ -48,7 +52,8 @@ describe("socket addresses", () => {
 
 describe("sockets of another namespace", () => {
   for (const loopback of ["127.0.0.1", "::1"].map(parseIp)) {
-    const domain = domainOf(loopback.includes(":") ? 6 : 4);
+    const family = familyOf(loopback);
+    const domain = domainOf(family);
     test(`connect, refuse and exchange datagrams on ${loopback}`, async () => {
       const namespace = createAnonymous();
       const open: number[] = [];
@@ -97,6 +102,18 @@ describe("sockets of another namespace", () => {
         expect(got?.from).toEqual(Uint8Array.from(socketName(b)));
         expect([...into]).toEqual([1, 2]);
         expect(receiveFrom(a, into)).toBeUndefined();
+        // What ICMP says of a port that nobody listens on, and who says it.
+        const refused = socket(SOCK.dgram);
+        setOption(
+          refused,
+          family === 4 ? IPPROTO.ip : IPPROTO.ipv6,
+          family === 4 ? IP.receiveError : IPV6.receiveError,
+          1,
+        );
+        connectSocket(refused, encodeSocketAddress({ ip: loopback, port: 9 }));
+        expect(takeFault(refused)).toBeUndefined();
+        sendBytes(refused, Uint8Array.from([1]));
+        expect(takeFault(refused)).toEqual({ errno: ERRNO.ECONNREFUSED, reporter: loopback, info: 0 });
         let error: unknown;
         try {
           sendTo(b, Buffer.alloc(70_000), socketName(a));

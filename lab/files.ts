@@ -1,0 +1,48 @@
+/** The files that a lab gives its agents and its supervisor. */
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { WeftError } from "@weft/base";
+import { nodeManifest } from "@weft/cluster";
+import type { LabOptions } from "./options.ts";
+import { SAMPLES } from "./samples.ts";
+import { labPaths, makeStateDirectory, writeAtomically } from "./state.ts";
+import type { Topology } from "./topology.ts";
+
+/** The same options with the absolute path of the manifests. Throws "not-found" when it is no directory. */
+export function withAbsoluteManifests(options: LabOptions): LabOptions {
+  if (options.manifests === undefined) return options;
+  const manifests = resolve(options.manifests);
+  if (!statSync(manifests, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new WeftError("not-found", `--manifests ${manifests} is not a directory`, {
+      object: manifests,
+      hint: "Name a directory with Pod manifests (*.yaml).",
+    });
+  }
+  return { ...options, manifests };
+}
+
+/** Writes Node objects, settings, and the sample manifests where no directory was given. */
+export function writeFiles(plan: Topology): void {
+  const { options } = plan;
+  const paths = labPaths(options.name);
+  makeStateDirectory(options.name);
+  for (const directory of [paths.cluster, paths.manifests, paths.logs]) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+  for (const node of plan.nodes) mkdirSync(paths.node(node.name), { recursive: true, mode: 0o700 });
+  writeAtomically(paths.nodes, plan.nodes.map((node) => nodeManifest(node)).join("---\n"));
+  writeAtomically(paths.settings, settingsText(plan));
+  if (options.manifests === undefined) {
+    for (const { file, text } of SAMPLES) writeFileSync(`${paths.manifests}/${file}`, text, { mode: 0o600 });
+  }
+}
+
+/** Settings of the agents as YAML. */
+export function settingsText({ options, clusterRanges }: Topology): string {
+  return [
+    `backend: ${options.backend}`,
+    "clusterCIDRs:",
+    ...clusterRanges.map((range) => `  - "${range}"`),
+    "",
+  ].join("\n");
+}
