@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { isExists, isNotFound } from "@weft/base";
+import { ROUTE_PROTOCOL } from "@weft/kernel";
 import { createNamed, listNamed, namedPath, openNetns, spawnSyncIn } from "@weft/kernel/netns";
 import { createNftables } from "@weft/kernel/nftables";
 import { openNamespace } from "@weft/kernel/rtnetlink";
@@ -74,6 +75,8 @@ describe("the underlay", () => {
         }
         const addresses = ns.addresses("eth0").filter((a) => a.scope === "global");
         expect(addresses.every((a) => !a.tentative)).toBe(true);
+        // The node's own routes must not look like the agent's: it would prune them.
+        expect(ns.routes({ protocol: ROUTE_PROTOCOL })).toEqual([]);
         expect(ns.link("eth0")).toMatchObject({ mtu: 1500, up: true, carrier: true });
       });
     }

@@ -15,6 +15,9 @@ import {
 } from "./hostile.ts";
 import { namespaceName, ownsNamespace, type PlannedNamespace, type Topology } from "./topology.ts";
 
+/** rtm_protocol of an administrator's routes: these are none of the agent's. */
+const STATIC = 4;
+
 /** Makes everything of the plan. On failure or abort some of it is there: removeNamespaces takes it away. */
 export async function buildUnderlay(plan: Topology, aborted?: AbortSignal): Promise<void> {
   const handles = new Map<string, NetworkNamespace>();
@@ -31,7 +34,7 @@ export async function buildUnderlay(plan: Topology, aborted?: AbortSignal): Prom
     }
     await makeLinks(plan, at, aborted);
     for (const { namespace, destination, gateway } of plan.routes) {
-      at(namespace).replaceRoute({ destination, gateway, link: "eth0" });
+      at(namespace).replaceRoute({ destination, gateway, link: "eth0", protocol: STATIC });
     }
     await makeFirewalls(plan, at);
   } finally {

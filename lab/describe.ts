@@ -10,7 +10,7 @@ import { bootId } from "./processes.ts";
 import { statusText } from "./show.ts";
 import { labPaths, listLabs, readRecord } from "./state.ts";
 import { type LabStatus, notReady } from "./status.ts";
-import { type PlannedNode, planTopology } from "./topology.ts";
+import { namespaceName, planTopology } from "./topology.ts";
 
 /** Prints the status. Exit code 0 when everything is ready, 1 when not, 3 when there is no lab or it does not run. */
 export async function labStatus(
@@ -60,17 +60,20 @@ export async function readCondition(lab: string): Promise<LabCondition> {
   };
 }
 
+export interface LabNode {
+  readonly name: string;
+  readonly rack: string;
+  readonly namespacePath: string;
+  readonly addresses: readonly string[];
+  readonly podCIDRs: readonly string[];
+  readonly agentSocket: string;
+  /** The agent's --root. */
+  readonly root: string;
+}
+
 export interface LabPlan {
   readonly name: string;
-  readonly nodes: readonly {
-    readonly name: string;
-    readonly rack: string;
-    readonly namespacePath: string;
-    readonly addresses: readonly string[];
-    readonly podCIDRs: readonly string[];
-    readonly agentSocket: string;
-    readonly root: string;
-  }[];
+  readonly nodes: readonly LabNode[];
   /** Pods with a network, in the order of namespace and name. */
   readonly pods: readonly {
     readonly namespace: string;
@@ -91,7 +94,22 @@ export interface LabPlan {
   readonly clusterRanges: readonly string[];
 }
 
-/** Where everything of a running lab is. Throws "not-found", or "unavailable" without its supervisor. */
+/** Nodes of a lab, whether or not anything runs. Throws "not-found". */
+export function labNodes(name: string): LabNode[] {
+  const lab = parseLabName(name);
+  const paths = labPaths(lab);
+  return planTopology(existing(lab).options).nodes.map((node) => ({
+    name: node.name,
+    rack: node.rack,
+    namespacePath: namedPath(node.namespace),
+    addresses: node.addresses,
+    podCIDRs: node.podCIDRs,
+    agentSocket: paths.agentSocket(node.name),
+    root: paths.node(node.name),
+  }));
+}
+
+/** Where everything of a running lab is. Throws "not-found", or "unavailable" when it does not run. */
 export async function labPlan(name: string): Promise<LabPlan> {
   requireRoot();
   const lab = parseLabName(name);
@@ -103,21 +121,10 @@ export async function labPlan(name: string): Promise<LabPlan> {
     });
   }
   const topology = planTopology(record.options);
-  const paths = labPaths(lab);
   const { pods } = await fetchStatus(lab);
-  const path = (label: string): string =>
-    namedPath(topology.namespaces.find((n) => n.label === label)?.name ?? label);
   return {
     name: lab,
-    nodes: topology.nodes.map((node: PlannedNode) => ({
-      name: node.name,
-      rack: node.rack,
-      namespacePath: namedPath(node.namespace),
-      addresses: node.addresses,
-      podCIDRs: node.podCIDRs,
-      agentSocket: paths.agentSocket(node.name),
-      root: paths.node(node.name),
-    })),
+    nodes: labNodes(lab),
     pods: pods.flatMap((pod) =>
       pod.node === undefined || pod.namespacePath === undefined
         ? []
@@ -135,8 +142,11 @@ export async function labPlan(name: string): Promise<LabPlan> {
             },
           ],
     ),
-    outside: { namespacePath: path("outside"), addresses: topology.outside },
-    spine: { namespacePath: path("spine") },
+    outside: {
+      namespacePath: namedPath(namespaceName(lab, "outside")),
+      addresses: topology.outside,
+    },
+    spine: { namespacePath: namedPath(namespaceName(lab, "spine")) },
     clusterRanges: topology.clusterRanges,
   };
 }

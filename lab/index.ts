@@ -1,6 +1,14 @@
 /** The lab: a many-node network on one machine, out of network namespaces, with real CNI and real packets. */
 export { type BarePackets, barePackets } from "./build.ts";
-export { type LabCondition, type LabPlan, labPlan, labStatus, readCondition } from "./describe.ts";
+export {
+  type LabCondition,
+  type LabNode,
+  type LabPlan,
+  labNodes,
+  labPlan,
+  labStatus,
+  readCondition,
+} from "./describe.ts";
 export { labDown } from "./down.ts";
 export { type ExecTarget, type LogOptions, labExec, labLogs, listTargets } from "./exec.ts";
 export type { LabIo } from "./io.ts";

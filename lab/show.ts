@@ -77,5 +77,6 @@ function tryThese(status: LabStatus): string[] {
     from === undefined || to === undefined
       ? `weft lab exec${option} node1 -- ip route`
       : `weft lab exec${option} ${from.namespace}/${from.name} -- ping -c 2 ${to.podIPs[0]}`;
-  return ["try:", `  ${exec}`, `  weft lab status${option}`, `  weft lab down${option}`];
+  const check = status.name === "lab" ? "" : ` --lab ${status.name}`;
+  return ["try:", `  ${exec}`, `  weft check${check}`, `  weft lab down${option}`];
 }

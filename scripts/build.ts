@@ -22,6 +22,8 @@ const build = Bun.spawnSync(
     "--format=esm",
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
+    // The worker is found beside the entry, as its source stands beside the one that starts it.
+    "--root=apps/agent",
     "apps/cli/main.ts",
     "apps/agent/cluster-thread.ts",
     "--outfile",

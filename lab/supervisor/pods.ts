@@ -64,6 +64,8 @@ export class Pods {
   }
 
   async #settle(key: string, slot: Slot): Promise<void> {
+    // So that `settling` is set by the time it is cleared below.
+    await null;
     while (!this.#hurry.signal.aborted) {
       const { runner, wanted } = slot;
       if (runner !== undefined && !(wanted !== undefined && isSame(runner, wanted))) {

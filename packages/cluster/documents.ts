@@ -80,7 +80,7 @@ function splitDocuments(text: string): Part[] {
   text.split("\n").forEach((line, i) => {
     // What precedes the first `---` may be only its directives and comments: they belong to what follows.
     if (/^---(\s|$)/.test(line) && !lines.every((l) => /^\s*([%#].*)?$/.test(l))) {
-      parts.push({ text: lines.join("\n"), line: start });
+      parts.push({ text: `${lines.join("\n")}\n`, line: start });
       lines = [];
       start = i + 1;
     }
@@ -105,13 +105,13 @@ function parsePart(
     merge: true,
     prettyErrors: false,
     logLevel: "error",
-    // The parser's own check compares every key with every other; refuseDuplicates is linear.
+    // The parser's own check compares every key with every other; faultOf is linear.
     uniqueKeys: false,
   });
   for (const document of Array.isArray(parsed) ? parsed : []) {
     for (const w of document.warnings) warnings.push({ line: lineAt(w.pos[0]), message: w.message });
     // Those after the first are mostly its consequences.
-    const error = document.errors[0] ?? refuseDuplicates(document);
+    const error = document.errors[0] ?? faultOf(document);
     if (error !== undefined) {
       errors.push({ line: lineAt(error.pos[0]), message: error.message });
       continue;
@@ -138,14 +138,18 @@ function refuseCostly(text: string): void {
   }
 }
 
-function refuseDuplicates(document: Document): { pos: [number, number]; message: string } | undefined {
+/** What the parser does not look at, or only slowly: aliases, and keys that are there twice. */
+function faultOf(document: Document): { pos: [number, number]; message: string } | undefined {
   let found: { pos: [number, number]; message: string } | undefined;
   let aliases = 0;
   visit(document, {
     Alias(_, node) {
-      if (++aliases <= MAX_ALIASES) return undefined;
-      found = { pos: positionOf(node), message: `more than ${MAX_ALIASES} aliases` };
-      return visit.BREAK;
+      if (++aliases > MAX_ALIASES)
+        found = { pos: positionOf(node), message: `more than ${MAX_ALIASES} aliases` };
+      else if (node.resolve(document) === undefined) {
+        found = { pos: positionOf(node), message: `there is no anchor &${node.source} before this alias` };
+      }
+      return found === undefined ? undefined : visit.BREAK;
     },
     Map(_, map) {
       const seen = new Set<unknown>();

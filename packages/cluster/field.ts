@@ -123,7 +123,7 @@ const stringForm = (value: unknown): string => JSON.stringify(String(value));
 
 function quoted(value: unknown): string {
   if (Array.isArray(value)) return "a list";
-  if (typeof value === "object") return "a mapping";
-  const text = JSON.stringify(value);
+  if (typeof value === "object" && value !== null) return "a mapping";
+  const text = JSON.stringify(value ?? null);
   return text.length <= 80 ? text : `${text.slice(0, 76)}..."`;
 }

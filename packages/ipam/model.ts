@@ -77,7 +77,7 @@ export class Model {
     return addresses;
   }
 
-  list(): unknown[] {
+  list(): (string | readonly IpAddress[])[][] {
     return [...this.#workloads].map(([id, w]) => [id, w.state, w.addresses]);
   }
 

@@ -158,6 +158,27 @@ export function describeAddressManager(name: string, open: (options: SubjectOpti
       expect(subject.manager.get("z")).toBeUndefined();
     });
 
+    test("what was used before the cursor came there is not unused", () => {
+      const blocks = blocksOf("10.0.0.0/29");
+      allocate("a", blocks, [], ipsOf("10.0.0.2"));
+      subject.manager.release("a");
+      const given = ["a", "b", "c", "d", "e", "f"].map((id) => allocate(id, blocks));
+      const ascending = ["10.0.0.1", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2"];
+      expect(given).toEqual(ascending);
+    });
+
+    test("what was forgotten was freed before all that is remembered", () => {
+      const s = open({ clock, remember: 2 });
+      const blocks = blocksOf("10.0.0.0/29");
+      const take = (id: string) => s.manager.allocate(request(id), blocks, []).addresses[0];
+      const all = ["1", "2", "3", "4", "5", "6"];
+      for (const id of all) take(id);
+      for (const id of ["2", "1", "4", "3"]) s.manager.release(id);
+      s.reopen();
+      expect(["a", "b", "c", "d"].map(take)).toEqual(ipsOf("10.0.0.1", "10.0.0.2", "10.0.0.4", "10.0.0.3"));
+      s.end();
+    });
+
     test("a /64 is not searched, and sizes are capped", () => {
       const blocks = blocksOf("fd00::/64");
       expect(subject.manager.usage(blocks)).toEqual([

@@ -108,7 +108,7 @@ export interface Route {
   readonly type: RouteType;
   /** Default 254, main. */
   readonly table: number;
-  /** Who made it (rtm_protocol): 2 kernel, 3 boot, 4 static, ROUTE_PROTOCOL ours. */
+  /** Who made it (rtm_protocol): 2 kernel, 3 boot, 4 static, ROUTE_PROTOCOL ours, which is what absent stands for. */
   readonly protocol: number;
   readonly scope: Scope;
   readonly link: string | undefined;

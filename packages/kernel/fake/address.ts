@@ -15,7 +15,7 @@ import { fail } from "./state.ts";
 import { linkSysctl } from "./sysctl.ts";
 
 /** Smallest MTU that IPv6 works with (RFC 8200 section 5). */
-const IPV6_MIN_MTU = 1280;
+export const IPV6_MIN_MTU = 1280;
 const PROTOCOL_KERNEL = 2;
 const TABLE_MAIN = 254;
 /** Metric of the routes that the kernel makes for IPv6 prefixes. */
@@ -52,11 +52,27 @@ export function replaceAddress(namespace: NamespaceState, spec: AddressSpec): vo
       (familyOf(address) === 6 ? prefixIp(a.address) === prefixIp(address) : a.address === address),
   );
   if (known !== undefined) {
+    if (familyOf(address) === 6) changePrefixRoute(known, spec.noPrefixRoute === true);
     namespace.emit("address", "set", link);
     return;
   }
   const scope = familyOf(address) === 6 ? scopeOf6(prefixIp(address)) : (spec.scope ?? "global");
   addAddress({ link, address, scope, noPrefixRoute: spec.noPrefixRoute === true });
+}
+
+/** An IPv6 address takes over whether it has a prefix route; an IPv4 address keeps what it came with. */
+function changePrefixRoute(state: AddressState, noPrefixRoute: boolean): void {
+  const { link } = state;
+  const { namespace } = link;
+  const after = { ...state, noPrefixRoute };
+  namespace.addresses = namespace.addresses.map((a) => (a === state ? after : a));
+  if (noPrefixRoute) {
+    removeRoutes(
+      namespace,
+      namespace.routes.filter((r) => isPrefixRoute(r, state)),
+      true,
+    );
+  } else if (link.up) addPrefixRoute(after);
 }
 
 /** The scope of an IPv6 address is its own, whatever is asked for. */
@@ -68,6 +84,7 @@ function scopeOf6(ip: IpAddress): Scope {
 export function addAddress(state: AddressState): void {
   const { namespace } = state.link;
   namespace.addresses.push(state);
+  if (familyOf(state.address) === 4) namespace.hasLocalTable = true;
   namespace.emit("address", "set", state.link);
   if (state.link.up) addPrefixRoute(state);
 }
@@ -95,6 +112,15 @@ export function removeAddress(state: AddressState): void {
   removeRoutes(namespace, doomed, true);
   if (!four && !stillThere) {
     namespace.routes = namespace.routes.map((r) => (r.source === ip ? { ...r, source: undefined } : r));
+  }
+  if (four && !namespace.addresses.some((a) => a.link === link && familyOf(a.address) === 4)) {
+    // A link without any IPv4 address has no more IPv4.
+    removeRoutes(
+      namespace,
+      namespace.routes.filter((r) => r.link === link && familyOf(r.destination) === 4),
+      false,
+    );
+    flushNeighbours(link, 4);
   }
   const heir = namespace.addresses.find(
     (a) => a.link === link && networkOf(a.address) === networkOf(address) && !a.noPrefixRoute,
@@ -170,7 +196,10 @@ export function flushIpv6(link: LinkState): void {
   const { namespace } = link;
   removeRoutes(
     namespace,
-    namespace.routes.filter((r) => r.link === link && familyOf(r.destination) === 6),
+    namespace.routes.filter(
+      // Routes to nowhere hang on the loopback.
+      (r) => familyOf(r.destination) === 6 && (r.link === link || (link.loopback && r.link === undefined)),
+    ),
     true,
   );
   flushNeighbours(link, 6);

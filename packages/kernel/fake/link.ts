@@ -6,6 +6,7 @@ import {
   addressesUp,
   flushIpv6,
   flushNeighbours,
+  IPV6_MIN_MTU,
   ipv6Enabled,
   removeAddress,
   removeRoutes,
@@ -34,7 +35,7 @@ export function describeLink(link: LinkState): Link {
     peerIndex: peer?.index,
     peerNsid:
       peer === undefined || peer.namespace === namespace ? undefined : namespace.nsidOf(peer.namespace),
-    addressGeneration: ipv6Enabled(link) || link.mtu >= 1280 ? link.addressGeneration : undefined,
+    addressGeneration: link.mtu >= IPV6_MIN_MTU ? link.addressGeneration : undefined,
     vxlan: describeVxlan(link),
   };
 }
@@ -179,9 +180,13 @@ export function changeLink(namespace: NamespaceState, name: string, change: Link
   const object = `link ${name}`;
   const { mac, mtu, rename, alias, up } = change;
   // A name that is not there fails the whole change; what fails later leaves what came before it.
-  const master = typeof change.master === "string" ? namespace.link(change.master, "RTM_SETLINK") : change.master;
-  if (change.addressGeneration !== undefined) link.addressGeneration = change.addressGeneration;
-  if (mac !== undefined && mac !== link.mac) {
+  const master =
+    typeof change.master === "string" ? namespace.link(change.master, "RTM_SETLINK") : change.master;
+  if (change.addressGeneration !== undefined) {
+    if (link.mtu < IPV6_MIN_MTU) throw fail("EAFNOSUPPORT", "RTM_SETLINK", object);
+    link.addressGeneration = change.addressGeneration;
+  }
+  if (mac !== undefined) {
     checkMac(mac, "RTM_SETLINK", object);
     // The loopback takes one, too, but shows none.
     if (!link.loopback) link.mac = mac;
@@ -197,8 +202,8 @@ export function changeLink(namespace: NamespaceState, name: string, change: Link
     namespace.links.set(rename, link);
   }
   if (alias !== undefined) link.alias = alias === "" ? undefined : alias;
-  if (master !== undefined) setMaster(link, master ?? undefined);
   if (up !== undefined && up !== link.up) setUp(link, up);
+  if (master !== undefined) setMaster(link, master ?? undefined);
   namespace.emit("link", "set", link);
   settle(link);
 }
@@ -213,10 +218,15 @@ function setMtu(link: LinkState, mtu: number): void {
   if (link.master !== undefined) adjustMtu(link.master);
 }
 
+/** What a link has of IPv6 ends with an MTU below the least, and begins anew above it. */
 function takeMtu(link: LinkState, mtu: number): void {
-  const before = ipv6Enabled(link);
+  const had = link.mtu >= IPV6_MIN_MTU;
   link.mtu = mtu;
-  if (before && !ipv6Enabled(link)) flushIpv6(link);
+  const has = mtu >= IPV6_MIN_MTU;
+  if (had && !has) {
+    flushIpv6(link);
+    link.addressGeneration = "eui64";
+  } else if (!had && has && link.carrier) addLinkLocal(link);
 }
 
 /** After a bridge's ports have changed. Without ports it has Ethernet's MTU. */

@@ -8,7 +8,7 @@ import {
   type RouteType,
   type Rule,
 } from "../port.ts";
-import { hasAddress, ipv6Enabled, removeRoutes } from "./address.ts";
+import { hasAddress, IPV6_MIN_MTU, ipv6Enabled, removeRoutes } from "./address.ts";
 import { fail, type LinkState, type NamespaceState, type RouteState } from "./state.ts";
 
 const TABLE_MAIN = 254;
@@ -40,6 +40,10 @@ export function replaceRoute(namespace: NamespaceState, spec: RouteSpec): void {
   }
   if (linkless && six && spec.onlink === true) {
     throw refuse(spec, "ENODEV", "Nexthop device required for onlink");
+  }
+  const loopback = namespace.links.get("lo");
+  if (linkless && six && loopback !== undefined && !ipv6Enabled(loopback)) {
+    throw refuse(spec, "EACCES", "IPv6 is disabled on nexthop device");
   }
   const link = linkless ? undefined : outLink(namespace, spec);
   if (spec.source !== undefined && !hasAddress(namespace, spec.source)) {
@@ -111,7 +115,13 @@ function outLink(namespace: NamespaceState, spec: RouteSpec): LinkState {
   if (hasAddress(namespace, spec.gateway)) {
     throw refuse(spec, "EINVAL", "Gateway can not be a local address");
   }
-  if (spec.onlink === true && named !== undefined) return named;
+  if (spec.onlink === true && named !== undefined) {
+    // Without that table, the kernel takes every address for a broadcast address.
+    if (familyOf(spec.gateway) === 4 && !namespace.hasLocalTable) {
+      throw refuse(spec, "EINVAL", "Nexthop has invalid gateway");
+    }
+    return named;
+  }
   const via6 = familyOf(spec.gateway) === 6;
   if (via6 && contains("fe80::/10", spec.gateway)) {
     if (named === undefined) throw refuse(spec, "EINVAL", "Dev required for link-local gateway");
@@ -126,7 +136,7 @@ function outLink(namespace: NamespaceState, spec: RouteSpec): LinkState {
 
 function checkUsable(link: LinkState, spec: RouteSpec): void {
   if (familyOf(spec.destination) === 6 && !ipv6Enabled(link)) {
-    throw refuse(spec, "EACCES", "IPv6 is disabled on nexthop device");
+    throw refuse(spec, link.mtu < IPV6_MIN_MTU ? "ENODEV" : "EACCES", "IPv6 is disabled on nexthop device");
   }
   if (!link.up) throw refuse(spec, "ENETDOWN", "Device for nexthop is not up");
 }

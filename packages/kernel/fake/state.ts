@@ -57,6 +57,8 @@ export class NamespaceState {
   /** Values of keys that belong to no link, and of "all" and "default". */
   readonly sysctls = new Map<string, string>();
   readonly nsids = new Map<NamespaceState, number>();
+  /** The local IPv4 table comes with the first IPv4 address, and stays. */
+  hasLocalTable = false;
   /** Paths and open handles: at 0 the namespace is gone. */
   holders = 0;
   #lastIndex = 0;
