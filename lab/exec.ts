@@ -52,16 +52,18 @@ export function findTarget(targets: readonly ExecTarget[], asked: string): ExecT
 
 /**
  * Runs a command in a target's network with this terminal. Returns its exit code, 128 + signal, or 127 when there
- * is no such command. Only the network is another: files and processes are this machine's.
+ * is no such command; a leading "--" is no part of it. Only the network is another: files and processes are this machine's.
  */
 export async function labExec(
   name: string,
   asked: string,
-  argv: readonly string[],
+  words: readonly string[],
   io: Pick<LabIo, "write">,
 ): Promise<number> {
   requireRoot();
   const lab = parseLabName(name);
+  // As users of kubectl write it: weft lab exec POD -- COMMAND.
+  const argv = words[0] === "--" ? words.slice(1) : words;
   if (argv.length === 0) {
     throw new WeftError("invalid", "no command", { hint: `Add one: weft lab exec ${asked} -- ip addr` });
   }

@@ -24,10 +24,12 @@ import { type LabStatus, notReady } from "./status.ts";
 import { planTopology, type Topology } from "./topology.ts";
 
 const READY_MS = 60_000;
+/** Agents start side by side on few cores: a large lab may take longer. */
+const READY_PER_NODE_MS = 1000;
 const ASK_EVERY_MS = 50;
 
 export interface UpOptions {
-  /** Milliseconds until it gives up waiting. Default 60,000. */
+  /** Milliseconds until it gives up waiting. Default 60,000, or 1,000 for each node if that is more. */
   readonly readyMs?: number;
 }
 
@@ -56,7 +58,12 @@ export async function labUp(asked: LabOptions, io: LabIo, settings: UpOptions = 
       }
       if (state === "supervised") io.write(`lab "${options.name}" is up already\n`);
       else await startSupervisor(options.name, io);
-      const status = await waitReady(options.name, io, steps, settings.readyMs ?? READY_MS);
+      const status = await waitReady(
+        options.name,
+        io,
+        steps,
+        settings.readyMs ?? Math.max(READY_MS, options.nodes * READY_PER_NODE_MS),
+      );
       const seconds = ((performance.now() - started) / 1000).toFixed(2);
       io.write(`\n${ending(status, Date.now())}`);
       const faults = notReady(status);

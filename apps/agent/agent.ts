@@ -92,7 +92,10 @@ export async function startAgent(
   const pause = (milliseconds: number): void => {
     pausedUntil = Date.now() + milliseconds;
     if (milliseconds > 0) plan.applier.pause(milliseconds);
-    else plan.applier.resume();
+    else {
+      plan.applier.resume();
+      plan.applier.requestRepair();
+    }
     logger.info(milliseconds > 0 ? "repair is paused" : "repair goes on", { milliseconds });
   };
 

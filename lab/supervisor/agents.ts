@@ -9,7 +9,6 @@ import { pause } from "./wait.ts";
 
 /** Names under which the executable lies in a node's plugin directory; it looks at its own name. */
 const PLUGINS = ["weft", "weft-loopback"];
-const ASK_STARTING_MS = 50;
 const ASK_READY_MS = 5000;
 const ANSWER_MS = 2000;
 const GRACE_MS = 2000;
@@ -20,6 +19,8 @@ export interface AgentOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly changed: () => void;
+  /** How often an agent that is not ready is asked. */
+  readonly askEveryMs: number;
   /** Nothing of an earlier supervisor is attached to the node any more. */
   readonly collected: () => void;
 }
@@ -117,11 +118,11 @@ export class Agent {
   }
 
   async #follow(): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, askEveryMs } = this.#options;
     do {
       if (this.#process.process !== undefined) await this.#ask();
       if (!this.#collected && this.network.hasNetwork()) await this.#collectGarbage();
-    } while (await pause(clock, this.#ready ? ASK_READY_MS : ASK_STARTING_MS, this.#abort.signal));
+    } while (await pause(clock, this.#ready ? ASK_READY_MS : askEveryMs, this.#abort.signal));
   }
 
   async #ask(): Promise<void> {

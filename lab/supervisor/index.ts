@@ -28,6 +28,9 @@ import { Limit } from "./wait.ts";
 /** CNI operations at a time, over all nodes: they are processes, and the machine has few cores. */
 const ATTACH_AT_ONCE = 8;
 const RECORD_AFTER_MS = 20;
+/** Asking whether agents are ready must not keep many of them from becoming so. */
+const ASK_EVERY_MS = 50;
+const ASK_PER_NODE_MS = 5;
 
 /** The program `weft lab supervise --name NAME`: runs until SIGTERM or POST /v1/stop. Throws "not-found". */
 export async function runSupervisor(lab: string, executable: string): Promise<void> {
@@ -75,6 +78,7 @@ class Supervisor {
         clock,
         logger,
         changed,
+        askEveryMs: Math.max(ASK_EVERY_MS, options.nodes * ASK_PER_NODE_MS),
         collected: () => this.#left?.release(node.name),
       });
     this.#agents = new Map(planTopology(options).nodes.map((node) => [node.name, agent(node)]));

@@ -54,7 +54,7 @@ export function labCommand(program: Command): void {
     .option(...NAME)
     .passThroughOptions()
     .action((target: string, command: string[], flags: { name: string }) =>
-      finish(labExec(flags.name, target, command, labIo())),
+      finish(labExec(flags.name, target, command[0] === "--" ? command.slice(1) : command, labIo())),
     );
   example(exec, "weft lab exec echo-1 -- ping -c 1 10.244.2.2", "weft lab exec node1 -- ip route");
 

@@ -37,9 +37,7 @@ async function gather(where: Where): Promise<{ answers: AgentStatus[]; errors: s
   const answers: AgentStatus[] = [];
   const errors: string[] = [];
   const agents = await findAgents(where);
-  const results = await Promise.allSettled(
-    agents.map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")),
-  );
+  const results = await Promise.allSettled(agents.map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")));
   for (const result of results) {
     if (result.status === "fulfilled") answers.push(result.value);
     else {

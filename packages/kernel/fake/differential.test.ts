@@ -189,7 +189,7 @@ function prepare([near, far]: Pair): void {
 }
 
 /** More of them by hand: WEFT_RUNS=1000. */
-const { WEFT_RUNS = "25" } = process.env;
+const { WEFT_RUNS = "40" } = process.env;
 
 test("Linux and the fake agree", async () => {
   const remover = new LinkRemover();
