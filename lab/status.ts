@@ -27,6 +27,8 @@ export interface PodStatus {
   readonly since: number;
   /** What stands between it and being ready, if anything does. */
   readonly error: string | undefined;
+  /** It will not become ready unless its manifest is changed. */
+  readonly hopeless: boolean;
   /** Path of the network namespace that it is in. */
   readonly namespacePath: string | undefined;
   readonly interface: string | undefined;
@@ -55,6 +57,10 @@ export interface LabStatus {
   /** Fields and kinds of manifests that have no effect. */
   readonly sourceWarnings: readonly string[];
 }
+
+/** True when waiting changes nothing any more: what is not ready needs another manifest. */
+export const isSettled = (status: LabStatus): boolean =>
+  status.nodes.every((n) => n.ready) && status.pods.every((p) => p.ready || p.hopeless);
 
 /** What is not as it should be, one sentence each; empty when everything is ready. */
 export function notReady(status: LabStatus): string[] {

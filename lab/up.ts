@@ -20,7 +20,7 @@ import { type LabOptions, optionDifferences } from "./options.ts";
 import { bootId, identify, isAlive, terminate } from "./processes.ts";
 import { ending } from "./show.ts";
 import { labPaths, listLabs, readProcesses, readRecord, writeRecord } from "./state.ts";
-import { type LabStatus, notReady } from "./status.ts";
+import { isSettled, type LabStatus, notReady } from "./status.ts";
 import { planTopology, type Topology } from "./topology.ts";
 
 const READY_MS = 60_000;
@@ -170,8 +170,8 @@ async function waitReady(lab: string, io: LabIo, steps: Steps, readyMs: number):
         agents = true;
         steps.done(`agents: ${status.nodes.length} ready`);
       }
-      if (notReady(status).length === 0) {
-        steps.done(`pods: ${status.pods.length} ready`);
+      if (isSettled(status)) {
+        steps.done(`pods: ${status.pods.filter((p) => p.ready).length} ready`);
         return status;
       }
       if (performance.now() >= end) return status;

@@ -6,7 +6,7 @@
  *   detach   DEL of everything that the cache has of the container -> namespace removed
  */
 import { existsSync } from "node:fs";
-import { compareIp, prefixIp, WeftError } from "@weft/base";
+import { compareIp, isExists, prefixIp, WeftError } from "@weft/base";
 import { type NetworkConfigurationList, parseNetworkConfigurationList } from "@weft/cni";
 import {
   type AttachmentSpec,
@@ -101,7 +101,17 @@ export class NodeNetwork {
     }
     const list = this.#network();
     const name = podNamespaceName(this.#lab, pod.namespace, pod.name);
-    createNamed(name);
+    try {
+      createNamed(name);
+    } catch (error) {
+      if (!isExists(error)) throw error;
+      // Pod c of namespace a-b and pod b-c of namespace a.
+      throw new WeftError("exists", `another pod's network is called ${name} too`, {
+        object: `pod ${pod.namespace}/${pod.name}`,
+        hint: "Rename one of the pods.",
+        cause: error,
+      });
+    }
     const containerId = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
     try {
       const spec = attachmentSpec(pod, containerId, namedPath(name));

@@ -48,6 +48,7 @@ export class PodRunner {
   #phase: PodStatus["phase"] = "Pending";
   #since: number;
   #error: string | undefined;
+  #hopeless = false;
   #running: Promise<void> | undefined;
 
   constructor(pod: Pod, nodeName: string, node: NodeNetwork | undefined, options: PodRunnerOptions) {
@@ -117,6 +118,7 @@ export class PodRunner {
       restarts: containers.reduce((sum, c) => sum + c.restarts, 0),
       since: this.#since,
       error: this.#error ?? (failing === undefined ? undefined : failureOf(failing)),
+      hopeless: this.#hopeless,
       namespacePath: this.#sandbox === undefined ? undefined : this.#namespacePath(),
       interface: this.#sandbox?.interface,
     };
@@ -132,6 +134,7 @@ export class PodRunner {
       this.#startContainers(this.#sandbox);
     } catch (error) {
       this.#error = describeError(error);
+      this.#hopeless = true;
       this.#options.changed();
     }
   }

@@ -110,6 +110,7 @@ const unplacedStatus = (pod: Pod, now: number): PodStatus => ({
   restarts: 0,
   since: now,
   error: "there is no node to put it on",
+  hopeless: true,
   namespacePath: undefined,
   interface: undefined,
 });

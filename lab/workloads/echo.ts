@@ -34,7 +34,7 @@ export interface EchoServer {
   stop(): void;
 }
 
-const ADDRESSES_EVERY_MS = 2000;
+const ADDRESSES_EVERY_MS = 1000;
 
 /** Options out of the environment. Throws Error naming the variable. */
 export function echoOptions(environment: Readonly<Record<string, string | undefined>>): EchoOptions {
