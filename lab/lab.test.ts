@@ -25,7 +25,8 @@ const PREFIX = "t-ll";
 const lab = `${PREFIX}${process.pid}`;
 const scratch = mkdtempSync("/tmp/weft-lab-test-");
 const manifests = mkdtempSync(`${scratch}/manifests-`);
-const options = parseLabOptions({ name: lab, nodes: 2, manifests, hostile: "forward-drop" });
+// Without IPv6, whose duplicate address detection the reference plugins wait for.
+const options = parseLabOptions({ name: lab, nodes: 2, pods: "ipv4", manifests, hostile: "forward-drop" });
 let printed = "";
 const io = {
   executable: "",
@@ -105,7 +106,7 @@ describe.skipIf(skip)("a lab", () => {
     await expect(labUp({ ...options, nodes: 3 }, io)).rejects.toThrow("nodes is 2, not 3");
 
     const echo = await untilReady("echo");
-    expect(echo.podIPs).toHaveLength(2);
+    expect(echo.podIPs).toHaveLength(1);
     expect((await podStatus("host"))?.podIPs).toEqual(["198.18.1.11", "fd57:eff7:0:1::11"]);
     const plan = await labPlan(lab);
     expect(plan.nodes).toEqual(labNodes(lab));
@@ -262,9 +263,13 @@ describe.skipIf(skip)("a lab", () => {
   test("what is left of another boot is known and made anew", async () => {
     rmSync(manifests, { recursive: true });
     await expect(labUp(options, io)).rejects.toThrow("is not a directory");
-    const samples = parseLabOptions({ name: lab, nodes: 1, pods: "ipv4", underlay: "ipv4" });
+    const samples = parseLabOptions({ name: lab, nodes: 1, underlay: "ipv4" });
     expect(await labUp(samples, io)).toBe(0);
-    expect((await status()).pods).toHaveLength(8);
+    const { pods } = await status();
+    expect(pods).toHaveLength(8);
+    for (const p of pods) {
+      expect(p.podIPs.map((ip) => ip.includes(":"))).toEqual(p.hostNetwork ? [false] : [false, true]);
+    }
     writeRecord(lab, { ...readRecord(lab)!, bootId: "another" });
     expect((await readCondition(lab)).state).toBe("before-boot");
     await expect(labPlan(lab)).rejects.toThrow("before the machine was started");

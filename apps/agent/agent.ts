@@ -18,7 +18,7 @@
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
 import { dirname } from "node:path";
-import { createPlan } from "@weft/apply";
+import { createPlan, ensureRuleset } from "@weft/apply";
 import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
 import { openLedger } from "@weft/ipam";
@@ -185,6 +185,7 @@ export async function startAgent(
       enabled: () => !paused(),
     });
     refreshUnderlay();
+    await ensureRuleset(kernel);
     plan.applier.start();
     await plan.applier.settled();
     await attachments.collect();

@@ -29,7 +29,9 @@ export class Agent {
   readonly network: NodeNetwork;
   readonly #options: AgentOptions;
   readonly #process: KeepRunning;
-  readonly #abort = new AbortController();
+  #stopped = false;
+  /** Aborted when there is something to ask for. */
+  #nap = new AbortController();
   #ready = false;
   #waitingFor: string | undefined = "not started yet";
   #since: number;
@@ -77,7 +79,8 @@ export class Agent {
   }
 
   async stop(): Promise<void> {
-    this.#abort.abort();
+    this.#stopped = true;
+    this.#nap.abort();
     await this.#process.stop(GRACE_MS);
   }
 
@@ -104,6 +107,7 @@ export class Agent {
     const pid = this.#process.process?.pid;
     if (pid !== this.#seenPid) {
       this.#seenPid = pid;
+      this.#nap.abort();
       if (pid === undefined) {
         const why = this.#process.startError ?? `ended with ${this.#process.lastExit ?? "nothing"}`;
         this.#options.logger.warn("agent ended", { node: this.network.node.name, why });
@@ -119,10 +123,13 @@ export class Agent {
 
   async #follow(): Promise<void> {
     const { clock, askEveryMs } = this.#options;
-    do {
+    while (!this.#stopped) {
       if (this.#process.process !== undefined) await this.#ask();
       if (!this.#collected && this.network.hasNetwork()) await this.#collectGarbage();
-    } while (await pause(clock, this.#ready ? ASK_READY_MS : askEveryMs, this.#abort.signal));
+      this.#nap = new AbortController();
+      if (this.#stopped) return;
+      await pause(clock, this.#ready ? ASK_READY_MS : askEveryMs, this.#nap.signal);
+    }
   }
 
   async #ask(): Promise<void> {

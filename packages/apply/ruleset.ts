@@ -11,6 +11,7 @@
  *
  * A pod's link is any "weft*" that is not "weft-*": the latter are the node's own devices.
  */
+import { isNotFound } from "@weft/base";
 import type { Nftables } from "@weft/kernel/port";
 
 export const NFT_TABLE = "weft";
@@ -64,13 +65,20 @@ table arp weft {
 }
 `;
 
-/** True if both tables stand and are of this version. */
+/** Rules in RULESET: somebody who flushed a chain left fewer. */
+const RULES: Readonly<Record<"inet" | "arp", number>> = { inet: 8, arp: 5 };
+
+/** True if both tables stand, are of this version, and have all of their rules. */
 export function rulesetStands(nftables: Nftables): boolean {
-  if (!nftables.tableExists("inet", NFT_TABLE) || !nftables.tableExists("arp", NFT_TABLE)) return false;
+  for (const family of ["inet", "arp"] as const) {
+    if (!nftables.tableExists(family, NFT_TABLE)) return false;
+    if (nftables.ruleCount(family, NFT_TABLE) !== RULES[family]) return false;
+  }
   try {
     nftables.elements("inet", NFT_TABLE, VERSION_SET, ["mark"], 4);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
   }
 }

@@ -268,6 +268,8 @@ export interface Nftables {
   /** Runs a script in nft's own language as one transaction. */
   run(script: string): Promise<void>;
   tableExists(family: NftFamily, table: string): boolean;
+  /** Rules of all chains of a table; 0 when there is no such table. */
+  ruleCount(family: NftFamily, table: string): number;
   baseChains(): BaseChain[];
   /**
    * Base chains at a hook that forwarded packets pass (forward of inet, ip, ip6 and bridge; ingress of inet and
@@ -281,6 +283,13 @@ export interface Nftables {
   addElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void;
   /** Deletes elements; absent ones are no error, nor is an absent set. */
   deleteElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void;
+  /** Those of the elements that the set has, by key alone; cost by how many are asked for, not by what the set holds. */
+  presentElements(
+    family: NftFamily,
+    table: string,
+    set: string,
+    elements: readonly SetElement[],
+  ): SetElement[];
   /** All elements of a set, decoded by the field types given. */
   elements(
     family: NftFamily,

@@ -35,6 +35,7 @@ const elementOf = (row: AllowedSourceRow): SetElement => ({
     { type: "ip", value: row.ip },
   ],
 });
+const FAMILIES = [4, 6] as const;
 const FIELDS: readonly SetField["type"][] = ["ifname", "mac", "ip"];
 const keyOf = (e: SetElement): string => e.key.map((f) => f.value).join(" ");
 
@@ -57,9 +58,16 @@ export function allowedSourceOps({ kernel }: KindContext<"allowed-source">): Kin
     delete: (row) => remove([row]),
     deleteMany: remove,
     actual: {
-      async list() {
-        await ensureRuleset(kernel);
-        return ([4, 6] as const).flatMap((family) => held(kernel, family));
+      list(rows) {
+        // Without the skeleton nothing is held: every row is applied again, and makes it.
+        if (!rulesetStands(kernel.nftables)) return [];
+        if (rows === undefined) return FAMILIES.flatMap((family) => heldBy(kernel, family, everything));
+        return FAMILIES.flatMap((family) => {
+          const asked = rows.filter((r) => familyOf(r.ip) === family).map(elementOf);
+          return heldBy(kernel, family, (set) =>
+            kernel.nftables.presentElements(set.family, NFT_TABLE, set.name, asked),
+          );
+        });
       },
       keyOf: (h) => h.key,
       matches: (row, h) => planKey(row) === h.key && h.missingIn.length === 0,
@@ -72,23 +80,28 @@ export function allowedSourceOps({ kernel }: KindContext<"allowed-source">): Kin
   };
 }
 
-/** Makes both tables if they are not there or of an older version; elements are then added by the next repair. */
+/** Makes both tables if they are not there, incomplete or of an older version; their sets are then empty. */
 export async function ensureRuleset(kernel: Kernel): Promise<void> {
   if (!rulesetStands(kernel.nftables)) await kernel.nftables.run(RULESET);
 }
 
 function each(rows: readonly AllowedSourceRow[], run: (set: NamedSet, elements: SetElement[]) => void): void {
-  for (const family of [4, 6] as const) {
+  for (const family of FAMILIES) {
     const elements = rows.filter((r) => familyOf(r.ip) === family).map(elementOf);
     if (elements.length === 0) continue;
     for (const set of SETS[family]) run(set, elements);
   }
 }
 
-function held(kernel: Kernel, family: 4 | 6): Held[] {
+/** What the sets of a family hold, by element, as `read` tells of each set. */
+function heldBy(
+  kernel: Kernel,
+  family: 4 | 6,
+  read: (set: NamedSet, kernel: Kernel, family: 4 | 6) => SetElement[],
+): Held[] {
   const found = new Map<string, { element: SetElement; in: Set<string> }>();
   for (const set of SETS[family]) {
-    for (const element of kernel.nftables.elements(set.family, NFT_TABLE, set.name, FIELDS, family)) {
+    for (const element of read(set, kernel, family)) {
       const entry = found.get(keyOf(element)) ?? { element, in: new Set<string>() };
       entry.in.add(`${set.family} ${set.name}`);
       found.set(keyOf(element), entry);
@@ -101,3 +114,6 @@ function held(kernel: Kernel, family: 4 | 6): Held[] {
     missingIn: SETS[family].map((s) => `${s.family} ${s.name}`).filter((s) => !entry.in.has(s)),
   }));
 }
+
+const everything = (set: NamedSet, kernel: Kernel, family: 4 | 6): SetElement[] =>
+  kernel.nftables.elements(set.family, NFT_TABLE, set.name, FIELDS, family);

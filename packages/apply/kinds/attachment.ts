@@ -32,7 +32,11 @@ export function attachmentOps({ kernel, table }: KindContext<"attachment">): Kin
             : rows.flatMap((r) => kernel.self.link(r.hostLink) ?? [])
           ).map((l) => [l.name, l]),
         );
-        const addresses = Map.groupBy(kernel.self.addresses(), (a) => a.link);
+        const all =
+          rows === undefined
+            ? kernel.self.addresses()
+            : [...links.keys()].flatMap((l) => kernel.self.addresses(l));
+        const addresses = Map.groupBy(all, (a) => a.link);
         const found: Found[] = [];
         for (const row of wanted) {
           const link = links.get(row.hostLink);

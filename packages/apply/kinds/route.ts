@@ -1,6 +1,6 @@
 /** Routes with our protocol number. Routes of others are never looked at, whatever their destination. */
 import { familyOf } from "@weft/base";
-import { ROUTE_PROTOCOL, type Route, type RouteSpec } from "@weft/kernel/port";
+import { type NetworkNamespace, ROUTE_PROTOCOL, type Route, type RouteSpec } from "@weft/kernel/port";
 import type { RouteRow } from "@weft/model";
 import { differences, type KindContext, type KindOps } from "../kind.ts";
 
@@ -35,7 +35,12 @@ export function routeOps({ kernel }: KindContext<"route">): KindOps<"route", Rou
     update: (row) => ns.replaceRoute(routeSpec(row)),
     delete: (row) => ns.deleteRoute(routeSpec(row)),
     actual: {
-      list: () => ns.routes({ protocol: ROUTE_PROTOCOL }),
+      list(rows) {
+        // By link the kernel filters for us; a route without one is found only among all.
+        const links = new Set(rows?.map((r) => r.link));
+        if (rows === undefined || links.has(undefined)) return ns.routes({ protocol: ROUTE_PROTOCOL });
+        return [...links].flatMap((link) => routesOn(ns, link as string));
+      },
       keyOf: (r) =>
         r.protocol === ROUTE_PROTOCOL ? `${r.destination} table ${r.table} metric ${r.metric}` : undefined,
       matches: (row, r) => describe(row, r) === "",
@@ -43,4 +48,8 @@ export function routeOps({ kernel }: KindContext<"route">): KindOps<"route", Rou
     },
     describe,
   };
+}
+
+function routesOn(ns: NetworkNamespace, link: string): Route[] {
+  return ns.link(link) === undefined ? [] : ns.routes({ protocol: ROUTE_PROTOCOL, link });
 }

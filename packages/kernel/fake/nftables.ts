@@ -57,6 +57,12 @@ export class FakeNftables implements Nftables {
     );
   }
 
+  ruleCount(family: NftFamily, table: string): number {
+    this.#recorder?.failIfTold("ruleCount");
+    const chains = this.#ruleset.tables.get(tableKey(family, table))?.chains.values() ?? [];
+    return [...chains].reduce((sum, chain) => sum + chain.rules.length, 0);
+  }
+
   foreignDrops(ownTable: string): ForeignDrop[] {
     this.#recorder?.failIfTold("foreignDrops");
     const drops: ForeignDrop[] = [];
@@ -123,6 +129,21 @@ export class FakeNftables implements Nftables {
     checkLayout(name, found.info, layout, false);
     const keys = elements.map((element) => encodeText(layout.key, element.key));
     for (const key of keys) found.elements.delete(key);
+  }
+
+  presentElements(
+    family: NftFamily,
+    table: string,
+    set: string,
+    elements: readonly SetElement[],
+  ): SetElement[] {
+    this.#recorder?.failIfTold("elements");
+    if (elements.length === 0) return [];
+    const name = { family, table, set };
+    const layout = { key: layoutOfElements(elements).key, value: undefined };
+    const found = this.#set(name);
+    checkLayout(name, found.info, layout, false);
+    return elements.filter((element) => found.elements.has(encodeText(layout.key, element.key)));
   }
 
   elements(

@@ -87,6 +87,9 @@ export function nftablesConformance(name: string, make: () => ConformanceNftable
         expect(read).toEqual(expect.arrayContaining(pods));
         nft.deleteElements("inet", "weft", "pods", pods.slice(1));
         expect(nft.elements("inet", "weft", "pods", types, 6)).toEqual(pods.slice(0, 1));
+        expect(nft.presentElements("inet", "weft", "pods", pods)).toEqual(pods.slice(0, 1));
+        expect(nft.presentElements("inet", "weft", "pods", [])).toEqual([]);
+        expect(isNotFound(thrown(() => nft.presentElements("inet", "weft", "nowhere", pods)))).toBe(true);
       });
 
       test("of maps have values", () => {

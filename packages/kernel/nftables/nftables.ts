@@ -51,6 +51,7 @@ import {
   describeSet,
   type ElementLayout,
   type ElementOperation,
+  elementRequest,
   elementTransactions,
   layoutOfElements,
   nfgenmsg,
@@ -112,6 +113,11 @@ class KernelNftables implements NftablesHandle {
     }
   }
 
+  ruleCount(family: NftFamily, table: string): number {
+    const request = get(NFT_MSG_GETRULE, family).string(NFTA_RULE_TABLE, table).finish();
+    return this.#dump(request, "NFT_MSG_GETRULE", `table ${family} ${table}`).length;
+  }
+
   baseChains(): BaseChain[] {
     return this.#dump(get(NFT_MSG_GETCHAIN).finish(), "NFT_MSG_GETCHAIN")
       .map(decodeBaseChain)
@@ -170,6 +176,28 @@ class KernelNftables implements NftablesHandle {
     } catch (error) {
       if (!hasErrno(error, "ENOENT")) throw error;
     }
+  }
+
+  presentElements(
+    family: NftFamily,
+    table: string,
+    set: string,
+    elements: readonly SetElement[],
+  ): SetElement[] {
+    if (elements.length === 0) return [];
+    const name = { family, table, set };
+    const layout = { key: layoutOfElements(elements).key, value: undefined };
+    checkLayout(name, this.#setInfo(name), layout, false);
+    return elements.filter((element) => {
+      try {
+        const call = { call: "NFT_MSG_GETSETELEM", object: describeSet(name) };
+        this.#open().request(elementRequest(name, layout, element), call);
+        return true;
+      } catch (error) {
+        if (hasErrno(error, "ENOENT")) return false;
+        throw setError(error, name);
+      }
+    });
   }
 
   elements(

@@ -18,6 +18,7 @@ import {
   NFPROTO_UNSPEC,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DESTROYSETELEM,
+  NFT_MSG_GETSETELEM,
   NFT_MSG_NEWSETELEM,
   NFTA_DATA_VALUE,
   NFTA_LIST_ELEM,
@@ -100,6 +101,23 @@ export function* elementTransactions(
     writer.begin(NFNL_MSG_BATCH_END, NLM.request).raw(nfgenmsg(NFPROTO_UNSPEC, SUBSYSTEM_NFTABLES));
     yield writer.finish();
   }
+}
+
+/** The question whether a set has an element: NFT_MSG_GETSETELEM, not as a dump. */
+export function elementRequest(name: SetName, layout: ElementLayout, element: SetElement): Uint8Array {
+  const key = Buffer.alloc(layout.key.length);
+  encodeFields(layout.key, element.key, key, 0);
+  const writer = new NetlinkWriter()
+    .begin(messageType(NFT_MSG_GETSETELEM), 0)
+    .raw(nfgenmsg(FAMILY_NUMBER[name.family]))
+    .string(NFTA_SET_ELEM_LIST_TABLE, name.table)
+    .string(NFTA_SET_ELEM_LIST_SET, name.set);
+  const list = writer.open(NFTA_SET_ELEM_LIST_ELEMENTS);
+  const start = writer.open(NFTA_LIST_ELEM);
+  writeData(writer, NFTA_SET_ELEM_KEY, key);
+  writer.close(start);
+  writer.close(list);
+  return writer.finish();
 }
 
 /** Bytes of an element in a message: headers of the element, of the key and of its bytes; the same for the value. */

@@ -1,0 +1,1 @@
+export const benchAgent = undefined as never;

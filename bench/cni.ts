@@ -1,0 +1,222 @@
+/**
+ * Pod ADD and DEL, Weft against the reference plugins: the same runtime, the same kernel, by turns.
+ *
+ *   alone     one ADD, then its DEL, the sides alternating
+ *   burst     so many ADDs at once, then their DELs, the sides alternating
+ *   memory    one more burst for each side, watched; not among the timed ones, as watching takes time
+ *
+ * All pods of a burst are in namespaces that are made before and used again: making and ending a namespace costs
+ * more than many an ADD, goes on in the background, and is the container runtime's business.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { macFromSeed, parseIp, parseIpWithLength } from "@weft/base";
+import { type Peak, peakDuring } from "./cni/memory-watch.ts";
+import { burst, createSide, fill, type Pod, podIn, type Side, timed } from "./cni/runner.ts";
+import { describeMachine } from "./machine.ts";
+import type { BenchOptions } from "./options.ts";
+import type { Figure, Report } from "./report.ts";
+import type { Session } from "./session/session.ts";
+import { PREFIX } from "./session/stale.ts";
+import { REFERENCE_PACKAGE, referenceList, referenceName, referencePlugins } from "./sides/bridge.ts";
+import { connect, startWeft } from "./sides/weft.ts";
+import { median, medianPercentile } from "./statistics.ts";
+
+const ROUNDS = 6;
+/** ADDs alone, one after the other, in a round. */
+const ALONE = 25;
+/** Between two bursts: what the kernel and the agent do later must not fall into the next. */
+const REST_MS = 700;
+const RANGE = "10.244.0.0/20";
+
+type Operation = "add" | "del";
+const OPERATIONS: readonly Operation[] = ["add", "del"];
+
+/** Times in milliseconds, by side, operation and round. */
+type Times = Record<Side["name"], Record<Operation, number[][]>>;
+const noTimes = (): Times => ({ weft: { add: [], del: [] }, peer: { add: [], del: [] } });
+
+export async function benchCni(
+  session: Session,
+  options: BenchOptions,
+  say: (text: string) => void,
+): Promise<Report> {
+  const cache = mkdtempSync(join("/dev/shm", `${PREFIX}${process.pid}-`));
+  try {
+    return await measure(session, options, say, cache);
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
+}
+
+async function measure(
+  session: Session,
+  options: BenchOptions,
+  say: (text: string) => void,
+  cache: string,
+): Promise<Report> {
+  const { sides, agent } = await makeSides(session, cache);
+  for (const side of sides) {
+    say(`${side.name}: ${options.pods} pods`);
+    await fill(side, makePods(session, options.pods));
+  }
+  const namespaces = Array.from({ length: options.burst }, () => session.pod());
+  const rounds = options.rounds || ROUNDS;
+  const alone = noTimes();
+  const together = noTimes();
+  for (let round = 0; round <= rounds; round++) {
+    // The first round only warms up: what is loaded and allocated once.
+    say(round === 0 ? "warming up" : `round ${round} of ${rounds}`);
+    const order = round % 2 === 0 ? sides : sides.toReversed();
+    await measureAlone(order, session.pod(), round === 0 ? noTimes() : alone);
+    for (const side of order) {
+      await Bun.sleep(REST_MS);
+      await measureBurst(side, namespaces.map(podIn), round === 0 ? noTimes() : together);
+    }
+  }
+  const peaks: Record<Side["name"], Peak> = { weft: await peakOf("weft"), peer: await peakOf("peer") };
+
+  async function peakOf(name: Side["name"]): Promise<Peak> {
+    await Bun.sleep(REST_MS);
+    const side = sides.find((s) => s.name === name) as Side;
+    const pods = namespaces.map(podIn);
+    const peak = await peakDuring(name === "weft" ? agent : undefined, () => burst("add", side, pods));
+    await burst("del", side, pods);
+    return peak;
+  }
+
+  return {
+    suite: "cni",
+    peer: referenceName(),
+    figures: [
+      ...figuresOf("alone", alone, [50, 99]),
+      ...figuresOf(`burst of ${options.burst}`, together, [50, 99]),
+      ...lastOf(options.burst, together),
+      ...memoryFigures(options.burst, peaks),
+    ],
+    notes: [
+      `${options.pods} pods on each side; IPv4; cniVersion 1.0.0; no port mappings`,
+      `each percentile is the median of those of ${rounds} rounds; ${ALONE} operations alone in a round`,
+      "time is from exec of the first plugin to the answer of the last; in a burst all are asked for at once",
+      "resident memory counts the executable's pages once for each process; own memory is of no file",
+      "Weft checks the source of every packet of a pod; the peer is set up without any filter",
+    ],
+    machine: describeMachine(session.weft, [REFERENCE_PACKAGE]),
+    command: `node_modules/.bin/bun run bench/run.ts cni --pods ${options.pods} --burst ${options.burst} --rounds ${rounds}`,
+    date: new Date().toISOString().slice(0, 10),
+  };
+}
+
+async function makeSides(session: Session, cache: string): Promise<{ sides: Side[]; agent: number }> {
+  const wire = session.node("wire");
+  const weftNode = session.node("weft");
+  connect(
+    { namespace: weftNode, link: "eth0", address: parseIpWithLength("198.18.1.11/24") },
+    { namespace: wire, link: "weft", address: parseIpWithLength("198.18.1.1/24") },
+    macFromSeed,
+  );
+  const cluster = [{ name: "node1", address: parseIp("198.18.1.11"), podRange: RANGE }];
+  const weft = await startWeft(session, "agent", weftNode, "node1", cluster);
+  const peerNode = session.node("peer");
+  const list = referenceList(join(session.directory, "host-local"), RANGE);
+  return {
+    agent: weft.agent.pid,
+    sides: [
+      createSide({
+        name: "weft",
+        node: weftNode,
+        list: weft.list,
+        plugins: weft.plugins,
+        cache: join(cache, "weft"),
+      }),
+      createSide({
+        name: "peer",
+        node: peerNode,
+        list,
+        plugins: referencePlugins(),
+        cache: join(cache, "peer"),
+      }),
+    ],
+  };
+}
+
+const makePods = (session: Session, count: number): Pod[] =>
+  Array.from({ length: count }, () => podIn(session.pod()));
+
+async function measureAlone(
+  sides: readonly Side[],
+  namespace: ReturnType<Session["pod"]>,
+  times: Times,
+): Promise<void> {
+  const found = new Map(sides.map((side) => [side, { add: [] as number[], del: [] as number[] }]));
+  for (let i = 0; i < ALONE; i++) {
+    for (const [side, samples] of found) {
+      const pod = podIn(namespace);
+      for (const operation of OPERATIONS) samples[operation].push(await timed(operation, side, pod));
+    }
+  }
+  for (const [{ name }, samples] of found) {
+    for (const operation of OPERATIONS) times[name][operation].push(samples[operation]);
+  }
+}
+
+async function measureBurst(side: Side, pods: readonly Pod[], times: Times): Promise<void> {
+  for (const operation of OPERATIONS) times[side.name][operation].push(await burst(operation, side, pods));
+}
+
+function figuresOf(what: string, times: Times, percentiles: readonly number[]): Figure[] {
+  return OPERATIONS.flatMap((operation) =>
+    percentiles.map(
+      (p): Figure => ({
+        name: `${operation.toUpperCase()} ${what}, p${p}`,
+        unit: "ms",
+        weft: medianPercentile(times.weft[operation], p),
+        peer: medianPercentile(times.peer[operation], p),
+        better: "lower",
+      }),
+    ),
+  );
+}
+
+/** Until the last of a burst has its answer. */
+function lastOf(size: number, times: Times): Figure[] {
+  return OPERATIONS.map((operation) => {
+    const last = (side: Side["name"]): number => median(times[side][operation].map((r) => Math.max(...r)));
+    return {
+      name: `${operation.toUpperCase()} burst of ${size}, all`,
+      unit: "ms",
+      weft: last("weft"),
+      peer: last("peer"),
+      better: "lower",
+    };
+  });
+}
+
+function memoryFigures(size: number, { weft, peer }: Record<Side["name"], Peak>): Figure[] {
+  const mib = (bytes: number): number => bytes / 2 ** 20;
+  const figure = (name: string, a: number, b: number | undefined): Figure => ({
+    name,
+    unit: "MiB",
+    weft: mib(a),
+    peer: b === undefined ? undefined : mib(b),
+    better: "lower",
+  });
+  return [
+    figure(`burst of ${size}, plugins resident`, weft.resident, peer.resident),
+    figure(`burst of ${size}, plugins own memory`, weft.anonymous, peer.anonymous),
+    figure(`burst of ${size}, agent resident`, weft.agent, undefined),
+    figure(`burst of ${size}, plugins and agent resident`, weft.resident + weft.agent, peer.resident),
+    figure(
+      `burst of ${size}, plugins and agent own memory`,
+      weft.anonymous + weft.agentAnonymous,
+      peer.anonymous,
+    ),
+    {
+      name: `burst of ${size}, processes at the peak`,
+      unit: "count",
+      weft: weft.processes,
+      peer: peer.processes,
+      better: "lower",
+    },
+  ];
+}

@@ -1,0 +1,1 @@
+export const benchTraffic = undefined as never;
