@@ -37,7 +37,18 @@ export function openKernel(): RealKernel {
     nftables,
     open: (path) => openNamespace(path, remover),
     watch(listener: (event: KernelEvent) => void, options: WatchOptions = {}): () => void {
-      const stop = watch(self, listener, options);
+      // Whoever waits for a link to go hears of it here first.
+      const stop = watch(
+        self,
+        (event) => {
+          if (event.kind === "link" && event.change === "gone" && event.nsid === undefined) {
+            if (event.linkIndex !== undefined) remover.gone(event.linkIndex);
+          }
+          listener(event);
+        },
+        options,
+      );
+      remover.hears(self.identity);
       stops.add(stop);
       return () => {
         stops.delete(stop);

@@ -1,7 +1,9 @@
 /**
- * Deletion of links, off the JavaScript thread. The kernel waits for a grace period of some 30 ms in each
- * RTM_DELLINK, whether it deletes one link or a thousand. One deletion runs at a time; those that are asked for
- * meanwhile are put into a link group and go together in the next one.
+ * Deletion of links, off the JavaScript thread. The kernel waits for a grace period of some 20 ms in each
+ * RTM_DELLINK, whether it deletes one link or a thousand, and most of that after the link is gone from every
+ * list and its event was sent. So a deletion is over for whoever asked at the event, or at the kernel's answer,
+ * whichever is first. A few deletions run at a time; links that are asked for meanwhile are put into a link
+ * group and go together in the next one.
  */
 import { Attributes, NetlinkWriter } from "../netlink/index.ts";
 import { hasErrno } from "../sys/errno.ts";
@@ -18,15 +20,36 @@ interface Request {
   readonly reject: (reason: unknown) => void;
 }
 
+interface Doomed {
+  readonly index: number;
+  /** Link group that it is in: it goes back there when it cannot be deleted. */
+  readonly group: number;
+}
+
 interface Batch {
   readonly socket: RtnetlinkSocket;
   readonly requests: Request[];
 }
 
+/** Grace periods that are waited for at a time: each costs a thread. */
+const AT_ONCE = 3;
+
 export class LinkRemover {
   /** By namespace, first come first served. */
   readonly #waiting = new Map<string, Batch>();
-  #running = false;
+  /** Links on their way out of the namespace that events are heard of, by index. */
+  readonly #leaving = new Map<number, () => void>();
+  #heard: string | undefined;
+  #running = 0;
+
+  /** From now on `gone` is called for every link that leaves the namespace of that identity. */
+  hears(identity: string): void {
+    this.#heard = identity;
+  }
+
+  gone(index: number): void {
+    this.#leaving.get(index)?.();
+  }
 
   /** Resolves when the link is gone, or was not there. */
   remove(namespace: { readonly fd: number; readonly identity: string }, name: string): Promise<void> {
@@ -38,43 +61,50 @@ export class LinkRemover {
         this.#waiting.set(namespace.identity, batch);
       }
       batch.requests.push({ name, resolve, reject });
-      if (!this.#running) void this.#run();
+      if (this.#running < AT_ONCE) void this.#run();
     });
   }
 
   async #run(): Promise<void> {
-    this.#running = true;
+    this.#running++;
     // Let all that is asked for in this turn of the event loop come together.
     await Promise.resolve();
     for (let next = this.#waiting.entries().next(); !next.done; next = this.#waiting.entries().next()) {
       const [identity, batch] = next.value;
       this.#waiting.delete(identity);
       try {
-        await removeBatch(batch);
+        await this.#removeBatch(batch, identity === this.#heard);
       } catch (error) {
         for (const request of batch.requests) request.reject(error);
       } finally {
         batch.socket.close();
       }
     }
-    this.#running = false;
+    this.#running--;
   }
-}
 
-async function removeBatch({ socket, requests }: Batch): Promise<void> {
-  if (requests.length > 1 && (await removeGroup(socket, requests))) {
-    for (const request of requests) request.resolve();
-    return;
-  }
-  for (const request of requests) {
-    try {
-      const index = socket.findIndex(request.name);
-      if (index !== undefined) {
-        await removeOne(socket, linkHeader(index), `link ${request.name}`);
+  async #removeBatch({ socket, requests }: Batch, heard: boolean): Promise<void> {
+    const links = new Map<Request, Doomed>();
+    for (const request of requests) {
+      const link = socket.describe(request.name);
+      if (link === undefined) {
+        request.resolve();
+        continue;
       }
-      request.resolve();
-    } catch (error) {
-      request.reject(error);
+      const index = headerView(link.payload, 16, "a link").getInt32(4, true);
+      links.set(request, { index, group: new Attributes(link.payload, 16).u32(IFLA.group) ?? 0 });
+      if (heard) this.#leaving.set(index, request.resolve);
+    }
+    try {
+      if (links.size > 1 && (await removeGroup(socket, [...links.values()]))) {
+        for (const request of links.keys()) request.resolve();
+        return;
+      }
+      for (const [{ name, resolve, reject }, { index }] of links) {
+        await removeOne(socket, linkHeader(index), `link ${name}`).then(resolve, reject);
+      }
+    } finally {
+      for (const { index } of links.values()) this.#leaving.delete(index);
     }
   }
 }
@@ -89,15 +119,8 @@ async function removeOne(socket: RtnetlinkSocket, header: Uint8Array, object: st
 }
 
 /** False when the links must go one by one, because one of them cannot be deleted. */
-async function removeGroup(socket: RtnetlinkSocket, requests: readonly Request[]): Promise<boolean> {
-  const before: { readonly index: number; readonly group: number }[] = [];
-  for (const { name } of requests) {
-    const link = socket.describe(name);
-    if (link === undefined) continue;
-    const index = headerView(link.payload, 16, "a link").getInt32(4, true);
-    before.push({ index, group: new Attributes(link.payload, 16).u32(IFLA.group) ?? 0 });
-    setGroup(socket, index, DOOMED_GROUP);
-  }
+async function removeGroup(socket: RtnetlinkSocket, links: readonly Doomed[]): Promise<boolean> {
+  for (const { index } of links) setGroup(socket, index, DOOMED_GROUP);
   const message = new NetlinkWriter()
     .begin(RTM.delLink, 0)
     .raw(linkHeader())
@@ -109,7 +132,7 @@ async function removeGroup(socket: RtnetlinkSocket, requests: readonly Request[]
   } catch (error) {
     // Nothing is in the group: all were gone already.
     if (hasErrno(error, "ENODEV")) return true;
-    for (const { index, group } of before) setGroup(socket, index, group);
+    for (const { index, group } of links) setGroup(socket, index, group);
     return false;
   }
 }
