@@ -1,5 +1,5 @@
 /**
- * Builds dist/weft: one executable with everything in it. Run by Bun: `bun run scripts/build.ts`.
+ * Builds dist/weft: one executable with everything in it. Run by Bun: `bun run scripts/build.ts [FILE]`.
  *
  * The runtime inside reads BUN_OPTIONS and BUN_BE_BUN from the environment before any of our code runs: the
  * first adds options, the second turns the executable into `bun` itself. A CNI plugin inherits the environment
@@ -9,7 +9,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 
-const OUT = "dist/weft";
+const OUT = process.argv[2] ?? "dist/weft";
 const HIDDEN = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
 
 const build = Bun.spawnSync(

@@ -39,18 +39,14 @@ const FAMILIES = [4, 6] as const;
 const FIELDS: readonly SetField["type"][] = ["ifname", "mac", "ip"];
 const keyOf = (e: SetElement): string => e.key.map((f) => f.value).join(" ");
 
-export function allowedSourceOps({ kernel }: KindContext<"allowed-source">): KindOps<"allowed-source", Held> {
+export function allowedSourceOps({ kernel, table }: KindContext<"allowed-source">): KindOps<"allowed-source", Held> {
   const add = (rows: readonly AllowedSourceRow[]): void =>
     each(rows, (set, elements) => kernel.nftables.addElements(set.family, NFT_TABLE, set.name, elements));
   const remove = (rows: readonly AllowedSourceRow[]): void =>
     each(rows, (set, elements) => kernel.nftables.deleteElements(set.family, NFT_TABLE, set.name, elements));
   const update = (rows: readonly AllowedSourceRow[]): void | Promise<void> => {
-    try {
-      add(rows);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      return ensureRuleset(kernel).then(() => add(rows));
-    }
+    if (rulesetStands(kernel.nftables)) add(rows);
+    else return ensureRuleset(kernel, table.rows());
   };
   return {
     update: (row) => update([row]),
@@ -80,9 +76,23 @@ export function allowedSourceOps({ kernel }: KindContext<"allowed-source">): Kin
   };
 }
 
-/** Makes both tables if they are not there, incomplete or of an older version; their sets are then empty. */
-export async function ensureRuleset(kernel: Kernel): Promise<void> {
-  if (!rulesetStands(kernel.nftables)) await kernel.nftables.run(RULESET);
+/**
+ * Makes both tables if they are not there, incomplete or of an older version, with the elements of `rows` in the
+ * same transaction: a table without them would cut off every pod for a moment.
+ */
+export async function ensureRuleset(kernel: Kernel, rows: Iterable<AllowedSourceRow>): Promise<void> {
+  if (!rulesetStands(kernel.nftables)) await kernel.nftables.run(RULESET + [...rows].map(inScript).join(""));
+}
+
+/** The element of a row as lines of a script. nft writes the raw field of TARGETS6 as a number. */
+function inScript(row: AllowedSourceRow): string {
+  const number = parseIpBytes(row.ip).toHex();
+  return SETS[familyOf(row.ip)]
+    .map(({ family, name }) => {
+      const ip = name === TARGETS6 ? `0x${number}` : row.ip;
+      return `add element ${family} ${NFT_TABLE} ${name} { "${row.link}" . ${row.mac} . ${ip} }\n`;
+    })
+    .join("");
 }
 
 function each(rows: readonly AllowedSourceRow[], run: (set: NamedSet, elements: SetElement[]) => void): void {
