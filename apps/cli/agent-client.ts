@@ -59,7 +59,7 @@ export async function askAgent<T>(
     const denied = (error as { code?: string }).code === "EACCES";
     throw new WeftError(
       denied ? "permission" : "unavailable",
-      `the agent ${agent.node} does not answer on ${agent.socket}`,
+      `${agent.node === "" ? "the agent" : `the agent of ${agent.node}`} does not answer on ${agent.socket}`,
       {
         hint: denied ? "Run this as root." : "Is it running? A lab restarts its agents within a second.",
         cause: error,

@@ -22,8 +22,9 @@ export function statusCommand(program: Command): void {
     .action(async (flags: Flags) => {
       const { answers, errors } = await gather(flags);
       if (flags.json === true) printJson({ agents: answers, errors });
-      else print(render(answers, flags.rows === true));
-      if (errors.length > 0 || answers.some((a) => !isGood(a))) process.exitCode = 1;
+      else if (answers.length > 0) print(render(answers, flags.rows === true));
+      if (answers.length === 0) process.exitCode = 3;
+      else if (errors.length > 0 || answers.some((a) => !isGood(a))) process.exitCode = 1;
     });
   example(
     status,
