@@ -1,7 +1,7 @@
 /** Agents as the command line sees them: which ones there are, and what they answer. */
 import { existsSync } from "node:fs";
 import { WeftError } from "@weft/base";
-import { labPlan, listLabs } from "@weft/lab";
+import { labNodes, listLabs } from "@weft/lab";
 import { SOCKET_PATH } from "@weft/plugin-weft";
 
 export interface Where {
@@ -17,11 +17,11 @@ export interface AgentAddress {
 }
 
 /** --socket, --lab, or else this node's agent, or else the only lab that is up. Throws "unavailable". */
-export async function findAgents(where: Where): Promise<AgentAddress[]> {
+export function findAgents(where: Where): AgentAddress[] {
   if (where.socket !== undefined) return [{ node: "", socket: where.socket }];
   const lab = labName(where);
   if (lab === undefined) return [{ node: "", socket: SOCKET_PATH }];
-  return (await labPlan(lab)).nodes.map((n) => ({ node: n.name, socket: n.agentSocket }));
+  return labNodes(lab).map((n) => ({ node: n.name, socket: n.agentSocket }));
 }
 
 /** The lab that is meant; undefined: this node's own agent. */

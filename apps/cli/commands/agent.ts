@@ -32,9 +32,7 @@ export function agentCommand(program: Command): void {
     .option("--only <node>", "of a lab: only that node's agent")
     .action(async (flags: Where & { for: string; only?: string }) => {
       const milliseconds = parseDuration(flags.for);
-      const agents = (await findAgents(flags)).filter(
-        (a) => flags.only === undefined || a.node === flags.only,
-      );
+      const agents = findAgents(flags).filter((a) => flags.only === undefined || a.node === flags.only);
       if (agents.length === 0) throw new WeftError("not-found", `the lab has no node ${flags.only}`);
       for (const a of agents) {
         await askAgent(a, "POST", "/v1/pause", { milliseconds });

@@ -51,7 +51,7 @@ const showProgress = (p: { done: number; total: number }): void => {
 /** What is to be reached, what the plan says, and who else filters. */
 async function gather(where: Where): Promise<CheckInput> {
   const lab = labName(where);
-  const agents = await findAgents(where);
+  const agents = findAgents(where);
   const statuses = await Promise.all(agents.map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")));
   const common = {
     drift: async (): Promise<Drift[]> => (await Promise.all(agents.map(driftOf))).flat(),

@@ -37,7 +37,7 @@ export function statusCommand(program: Command): void {
 async function gather(where: Where): Promise<{ answers: AgentStatus[]; errors: string[] }> {
   const answers: AgentStatus[] = [];
   const errors: string[] = [];
-  const agents = await findAgents(where);
+  const agents = findAgents(where);
   const results = await Promise.allSettled(agents.map((a) => askAgent<AgentStatus>(a, "GET", "/v1/status")));
   for (const result of results) {
     if (result.status === "fulfilled") answers.push(result.value);
