@@ -15,6 +15,7 @@ import { type Peak, peakDuring } from "./cni/memory-watch.ts";
 import { burst, createSide, fill, type Pod, podIn, type Side, timed } from "./cni/runner.ts";
 import { describeMachine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
+import { readStat } from "./proc.ts";
 import type { Figure, Report } from "./report.ts";
 import type { Session } from "./session/session.ts";
 import { PREFIX } from "./session/stale.ts";
@@ -22,7 +23,7 @@ import { REFERENCE_PACKAGE, referenceList, referenceName, referencePlugins } fro
 import { connect, startWeft } from "./sides/weft.ts";
 import { median, medianPercentile } from "./statistics.ts";
 
-const ROUNDS = 6;
+const ROUNDS = 5;
 /** ADDs alone, one after the other, in a round. */
 const ALONE = 25;
 /** Between two bursts: what the kernel and the agent do later must not fall into the next. */
@@ -34,6 +35,8 @@ const OPERATIONS: readonly Operation[] = ["add", "del"];
 
 /** Times in milliseconds, by side, operation and round. */
 type Times = Record<Side["name"], Record<Operation, number[][]>>;
+/** Seconds of CPU that all of a burst took: the plugins' processes and the agent; by side, operation and round. */
+type Cpu = Times;
 const noTimes = (): Times => ({ weft: { add: [], del: [] }, peer: { add: [], del: [] } });
 
 export async function benchCni(
@@ -64,14 +67,21 @@ async function measure(
   const rounds = options.rounds || ROUNDS;
   const alone = noTimes();
   const together = noTimes();
+  const cpu: Cpu = noTimes();
   for (let round = 0; round <= rounds; round++) {
     // The first round only warms up: what is loaded and allocated once.
     say(round === 0 ? "warming up" : `round ${round} of ${rounds}`);
     const order = round % 2 === 0 ? sides : sides.toReversed();
     await measureAlone(order, session.pod(), round === 0 ? noTimes() : alone);
     for (const side of order) {
-      await Bun.sleep(REST_MS);
-      await measureBurst(side, namespaces.map(podIn), round === 0 ? noTimes() : together);
+      const [times, seconds] = round === 0 ? [noTimes(), noTimes()] : [together, cpu];
+      await measureBurst(
+        side,
+        side.name === "weft" ? agent : undefined,
+        namespaces.map(podIn),
+        times,
+        seconds,
+      );
     }
   }
   const peaks: Record<Side["name"], Peak> = { weft: await peakOf("weft"), peer: await peakOf("peer") };
@@ -92,12 +102,14 @@ async function measure(
       ...figuresOf("alone", alone, [50, 99]),
       ...figuresOf(`burst of ${options.burst}`, together, [50, 99]),
       ...lastOf(options.burst, together),
+      ...cpuFigures(options.burst, cpu),
       ...memoryFigures(options.burst, peaks),
     ],
     notes: [
       `${options.pods} pods on each side; IPv4; cniVersion 1.0.0; no port mappings`,
       `each percentile is the median of those of ${rounds} rounds; ${ALONE} operations alone in a round`,
       "time is from exec of the first plugin to the answer of the last; in a burst all are asked for at once",
+      "CPU is of the plugins' processes and of the agent, until the agent is at rest again; other load changes it least",
       "resident memory counts the executable's pages once for each process; own memory is of no file",
       "Weft checks the source of every packet of a pod; the peer is set up without any filter",
     ],
@@ -160,8 +172,37 @@ async function measureAlone(
   }
 }
 
-async function measureBurst(side: Side, pods: readonly Pod[], times: Times): Promise<void> {
-  for (const operation of OPERATIONS) times[side.name][operation].push(await burst(operation, side, pods));
+async function measureBurst(
+  side: Side,
+  agent: number | undefined,
+  pods: readonly Pod[],
+  times: Times,
+  cpu: Cpu,
+): Promise<void> {
+  for (const operation of OPERATIONS) {
+    await Bun.sleep(REST_MS);
+    const before = cpuSoFar(agent);
+    times[side.name][operation].push(await burst(operation, side, pods));
+    // What the agent does a moment later belongs to it as well.
+    await Bun.sleep(REST_MS);
+    cpu[side.name][operation].push([cpuSoFar(agent) - before]);
+  }
+}
+
+const cpuSoFar = (agent: number | undefined): number =>
+  readStat(process.pid).childrenCpuSeconds + (agent === undefined ? 0 : readStat(agent).cpuSeconds);
+
+function cpuFigures(size: number, cpu: Cpu): Figure[] {
+  return OPERATIONS.map((operation) => {
+    const each = (side: Side["name"]): number => (median(cpu[side][operation].flat()) * 1000) / size;
+    return {
+      name: `${operation.toUpperCase()} burst of ${size}, CPU of one`,
+      unit: "ms",
+      weft: each("weft"),
+      peer: each("peer"),
+      better: "lower",
+    };
+  });
 }
 
 function figuresOf(what: string, times: Times, percentiles: readonly number[]): Figure[] {

@@ -9,6 +9,8 @@ export interface ProcessStat {
   readonly parent: number;
   /** User and system time of all its threads so far, seconds. */
   readonly cpuSeconds: number;
+  /** The same of its children that have ended, and of theirs. */
+  readonly childrenCpuSeconds: number;
   readonly threads: number;
 }
 
@@ -19,6 +21,7 @@ export function parseStat(text: string): ProcessStat {
   return {
     parent: number(4),
     cpuSeconds: (number(14) + number(15)) / TICKS_PER_SECOND,
+    childrenCpuSeconds: (number(16) + number(17)) / TICKS_PER_SECOND,
     threads: number(20),
   };
 }

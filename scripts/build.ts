@@ -6,11 +6,14 @@
  * of a container runtime, and a privileged one must not be turned into an interpreter by a variable. So the
  * names are changed in the built file, to names that no environment can be expected to have (their first letter
  * becomes a control character); so is BUN_INSPECT, which would open a debugger's port.
+ *
+ * The file's time is that of the start: a source that changed during the build is newer than it.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, utimesSync, writeFileSync } from "node:fs";
 
 const OUT = process.argv[2] ?? "dist/weft";
 const HIDDEN = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
+const started = new Date();
 
 const build = Bun.spawnSync(
   [
@@ -50,4 +53,5 @@ for (const name of HIDDEN) {
   }
 }
 writeFileSync(`${OUT}.new`, file, { mode: 0o755 });
+utimesSync(`${OUT}.new`, started, started);
 renameSync(`${OUT}.new`, OUT);

@@ -1,107 +1,176 @@
 /**
- * Runs every test and counts them together: types, lint, the import graph, then each room's tests by itself, so
- * that a crash in one room takes no other's results along. Ends with one line "N passed, N failed, N skipped".
+ * Runs every test and counts them together: types, format and lint, then each room's tests in a process of its
+ * own, so that a crash in one room takes no other's results along. A room that hangs is ended and counts as a
+ * failure. The last line is "N passed, N failed", with ", N skipped" behind it if any were.
+ *
+ *   bun run scripts/test.ts [PATH...]   only the tests in these files or below these directories
+ *
+ * WEFT_TEST_MINUTES bounds each room, 15 when absent.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
+import { type Count, parseReport } from "./report.ts";
 
-interface Count {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
+const ROOT = resolve(import.meta.dir, "..");
+const BUN = process.execPath;
+const MINUTES = Number(process.env["WEFT_TEST_MINUTES"] ?? 15);
+/** Longer than any single test needs, so that a test that hangs is told by its name. */
+const TEST_MS = 120_000;
+/** What a group gets between being asked to end and being ended. */
+const GRACE_MS = 3000;
 
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
-const faults: string[] = [];
 const scratch = mkdtempSync(join(tmpdir(), "weft-test-"));
-const only = process.argv.slice(2);
+let running: Bun.Subprocess | undefined;
 
-function add(name: string, count: Count, seconds: number): void {
+function endGroup(child: Bun.Subprocess, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // All of it has ended already.
+  }
+}
+
+interface Outcome {
+  readonly output: string;
+  readonly seconds: number;
+  /** Undefined when it ended well, else why it did not. */
+  readonly fault?: string;
+}
+
+/**
+ * Runs a command in a session of its own. Its output goes to a file: unlike a pipe, a file is not kept open by
+ * a process that the command has left behind.
+ */
+async function run(command: readonly string[]): Promise<Outcome> {
+  const started = performance.now();
+  const log = Bun.file(join(scratch, "output"));
+  const child = Bun.spawn([...command], {
+    cwd: ROOT,
+    stdin: "ignore",
+    stdout: log,
+    stderr: log,
+    detached: true,
+  });
+  running = child;
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    endGroup(child, "SIGTERM");
+    setTimeout(() => endGroup(child, "SIGKILL"), GRACE_MS).unref();
+  }, MINUTES * 60_000);
+  await child.exited;
+  clearTimeout(timer);
+  running = undefined;
+  endGroup(child, "SIGKILL");
+  const fault = late
+    ? `not done after ${MINUTES} minutes`
+    : child.signalCode !== null
+      ? `ended by ${child.signalCode}`
+      : child.exitCode !== 0
+        ? `exit code ${child.exitCode}`
+        : undefined;
+  const seconds = (performance.now() - started) / 1000;
+  return { output: readFileSync(join(scratch, "output"), "utf8"), seconds, ...(fault && { fault }) };
+}
+
+function tell(name: string, count: Count, { output, seconds, fault }: Outcome): void {
+  if (count.failed > 0) process.stdout.write(output.endsWith("\n") ? output : `${output}\n`);
   total.passed += count.passed;
   total.failed += count.failed;
   total.skipped += count.skipped;
   const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
+  const why = fault === undefined ? "" : ` (${fault})`;
   console.log(
-    `== ${name}: ${count.passed} passed, ${count.failed} failed${skipped} in ${seconds.toFixed(1)} s`,
+    `== ${name}: ${count.passed} passed, ${count.failed} failed${skipped} in ${seconds.toFixed(1)} s${why}`,
   );
-  // A room whose every test was skipped has tested nothing: that must not look like success.
-  if (count.passed === 0 && count.failed === 0) faults.push(`${name}: nothing was tested`);
 }
 
-function check(name: string, command: string[]): void {
-  const started = performance.now();
-  const run = Bun.spawnSync(command, { stdout: "inherit", stderr: "inherit" });
-  const ok = run.exitCode === 0;
-  add(name, { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 }, (performance.now() - started) / 1000);
+/** A command that passes or fails as a whole. */
+async function check(name: string, command: readonly string[]): Promise<void> {
+  const outcome = await run(command);
+  const failed = outcome.fault === undefined ? 0 : 1;
+  tell(name, { passed: 1 - failed, failed, skipped: 0 }, outcome);
 }
 
-/** A room's tests in a process of their own; counts come from the report file. */
+/** The tests of a room; counts come from the report, which the runner writes at its end. */
 async function room(path: string): Promise<void> {
-  const report = join(scratch, `${path.replaceAll("/", "-")}.xml`);
-  const started = performance.now();
-  const run = Bun.spawn(
-    [
-      process.execPath,
-      "test",
-      "--timeout",
-      "120000",
-      "--reporter=junit",
-      `--reporter-outfile=${report}`,
-      `./${path}/`,
-    ],
-    { stdout: "pipe", stderr: "pipe" },
-  );
-  const output = (await Promise.all([new Response(run.stdout).text(), new Response(run.stderr).text()])).join(
-    "",
-  );
-  const code = await run.exited;
-  const count = readReport(report);
-  if (code !== 0) console.log(output);
-  if (count === undefined) {
-    faults.push(`${path}: the runner ended without a report (exit code ${code})`);
-    return;
-  }
-  // A failure outside of any test (a file that cannot be loaded) shows only in the exit code.
-  if (code !== 0 && count.failed === 0) count.failed = 1;
-  add(path, count, (performance.now() - started) / 1000);
+  const report = join(scratch, "report.xml");
+  rmSync(report, { force: true });
+  const command = [
+    BUN,
+    "test",
+    "--timeout",
+    `${TEST_MS}`,
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+  ];
+  const outcome = await run([...command, `./${path}`]);
+  const count = readReport(report) ?? { passed: 0, failed: 1, skipped: 0 };
+  // A file that cannot be loaded shows only in the exit code.
+  if (outcome.fault !== undefined && count.failed === 0) count.failed = 1;
+  const nothing = count.passed + count.failed === 0;
+  // Tests that were all skipped have tested nothing: that must not look like success.
+  if (nothing) count.failed = 1;
+  tell(path, count, nothing ? { ...outcome, fault: "nothing was tested" } : outcome);
 }
 
 function readReport(file: string): Count | undefined {
   try {
-    const head = /<testsuites [^>]*>/.exec(readFileSync(file, "utf8"))?.[0] ?? "";
-    const number = (name: string): number =>
-      Number(new RegExp(` ${name}="([0-9]+)"`).exec(head)?.[1] ?? Number.NaN);
-    const [tests, failures, skipped] = [number("tests"), number("failures"), number("skipped")];
-    if (Number.isNaN(tests + failures + skipped)) return undefined;
-    return { passed: tests - failures - skipped, failed: failures, skipped };
+    return parseReport(readFileSync(file, "utf8"));
   } catch {
     return undefined;
   }
 }
 
+/** Every directory with tests: two levels deep where rooms are grouped, else one. */
 function rooms(): string[] {
   const found = new Set<string>();
-  for (const file of new Bun.Glob("{packages,plugins,apps}/*/**/*.test.ts").scanSync(".")) {
-    if (!file.includes("node_modules")) found.add(file.split("/").slice(0, 2).join("/"));
+  for (const file of new Bun.Glob("*/**/*.test.ts").scanSync(ROOT)) {
+    const parts = file.split("/");
+    if (parts.includes("node_modules") || parts[0] === "dist") continue;
+    const grouped = ["packages", "plugins", "apps"].includes(parts[0] as string);
+    found.add(`${parts.slice(0, grouped ? 2 : 1).join("/")}/`);
   }
-  for (const file of new Bun.Glob("{lab,bench,scripts}/**/*.test.ts").scanSync("."))
-    found.add(file.split("/")[0] as string);
   return [...found].sort();
 }
 
-try {
-  if (only.length === 0) {
-    check("types", ["node_modules/.bin/tsc", "--noEmit"]);
-    check("format and lint", ["node_modules/.bin/biome", "check", "."]);
+/** As the runner wants it: below the root, a directory with a slash at its end. Throws when there is none. */
+function named(path: string): string {
+  for (const base of [process.cwd(), ROOT]) {
+    try {
+      const below = relative(ROOT, realpathSync(resolve(base, path)));
+      if (below.startsWith("..")) continue;
+      return below.endsWith(".ts") ? below : `${below}/`;
+    } catch {
+      // Not there: the other place may have it.
+    }
   }
-  for (const path of only.length > 0 ? only : rooms()) await room(path.replace(/\/+$/, ""));
+  throw new Error(`${path} is no file or directory of this checkout`);
+}
+
+function interrupted(signal: NodeJS.Signals): void {
+  if (running !== undefined) endGroup(running, "SIGKILL");
+  rmSync(scratch, { recursive: true, force: true });
+  console.log(`\ninterrupted by ${signal}`);
+  process.exit(130);
+}
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interrupted(signal));
+
+try {
+  const only = process.argv.slice(2).map(named);
+  if (only.length === 0) {
+    await check("types", ["node_modules/.bin/tsc", "--noEmit"]);
+    await check("format and lint", ["node_modules/.bin/biome", "check", "."]);
+  }
+  for (const path of only.length > 0 ? only : rooms()) await room(path);
+} catch (error) {
+  console.log(`!! ${error instanceof Error ? error.message : error}`);
+  total.failed++;
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
-for (const fault of faults) console.log(`!! ${fault}`);
-if (faults.length > 0) total.failed += faults.length;
-console.log(
-  `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`,
-);
+const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);

@@ -19,12 +19,12 @@ import { mkdirSync } from "node:fs";
 import { release } from "node:os";
 import { dirname } from "node:path";
 import { createPlan, ensureRuleset } from "@weft/apply";
-import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
+import { createLogger, describeError, fdWriter, type Logger, systemClock } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
 import { openLedger } from "@weft/ipam";
 import { openKernel } from "@weft/kernel";
 import type { PlanKind } from "@weft/model";
-import { type AttachmentRequest, dequeue, type GcRequest, queued } from "@weft/plugin-weft";
+import { dequeue, queued, sweep } from "@weft/plugin-weft";
 import { Attachments } from "./attachments.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
@@ -33,6 +33,8 @@ import type { FromCluster, ToCluster } from "./messages.ts";
 import type { AgentOptions } from "./options.ts";
 import { PodPlan } from "./pod-plan.ts";
 import { probeVxlan } from "./probe.ts";
+import { Readiness } from "./readiness.ts";
+import { attachmentRequest, gcRequest, pauseRequest } from "./requests.ts";
 import { type Handler, serveSocket } from "./server.ts";
 import { agentStatus } from "./status.ts";
 import { probeCapabilities, readUnderlay } from "./underlay.ts";
@@ -40,8 +42,6 @@ import { VERSION } from "./version.ts";
 
 /** Time that one ADD may take, waiting for a starting agent included in neither. */
 const ADD_DEADLINE_MS = 60_000;
-/** How long an ADD waits for an agent that is starting. */
-const READY_DEADLINE_MS = 30_000;
 /** Kernel objects on the node cost a dump a kind to compare; those inside pods cost dumps for each pod. */
 const REPAIR_MS = (kind: PlanKind): number => (kind === "attachment" ? 60_000 : 4_000);
 /** How often the deletion queue is looked at, and gone namespaces are searched for. */
@@ -64,7 +64,7 @@ export async function startAgent(
 
   const plan = createPlan({ kernel, clock: systemClock, logger, repairInterval: REPAIR_MS });
   const pods = new PodPlan(plan);
-  const readiness = new Readiness();
+  const readiness = new Readiness(() => fabric.problems()[0]);
   const fabric = new FabricState(plan, (context) => {
     pods.setContext(context);
     readiness.contextKnown();
@@ -75,7 +75,6 @@ export async function startAgent(
     plan,
     pods,
     logger,
-    ready: () => readiness.wait(() => fabric.problems()[0]),
     deadline: ADD_DEADLINE_MS,
   });
 
@@ -92,10 +91,9 @@ export async function startAgent(
   const pause = (milliseconds: number): void => {
     pausedUntil = Date.now() + milliseconds;
     if (milliseconds > 0) plan.applier.pause(milliseconds);
-    else {
-      plan.applier.resume();
-      plan.applier.requestRepair();
-    }
+    else plan.applier.resume();
+    // Falls due when the pause ends, by itself too: what is changed meanwhile causes no repair of its own.
+    plan.applier.requestRepair();
     logger.info(milliseconds > 0 ? "repair is paused" : "repair goes on", { milliseconds });
   };
 
@@ -116,25 +114,33 @@ export async function startAgent(
       pods,
       ledger,
       fabric,
-      waitingFor: () => readiness.waitingFor(fabric.problems()[0]),
+      waitingFor: () => readiness.waitingFor,
       pausedUntil: () => (paused() ? pausedUntil : undefined),
     });
   const routes: Readonly<Record<string, Handler>> = {
-    "POST /v1/cni/add": (body, signal) => attachments.add(attachmentRequest(body), signal),
+    "POST /v1/cni/add": async (body, signal) => {
+      const request = attachmentRequest(body);
+      await readiness.wait();
+      // A deletion that was queued came before this, whatever it deletes.
+      await drainQueue();
+      return attachments.add(request, signal);
+    },
     "POST /v1/cni/del": async (body) => {
       await attachments.del(attachmentRequest(body));
       return {};
     },
     "POST /v1/cni/check": async (body) => {
-      await attachments.check(attachmentRequest(body));
+      const request = attachmentRequest(body);
+      await readiness.wait();
+      await attachments.check(request);
       return {};
     },
     "POST /v1/cni/gc": async (body) => {
-      await attachments.gc(body as GcRequest);
+      await attachments.gc(gcRequest(body));
       return {};
     },
     "POST /v1/cni/status": async () => {
-      const reason = readiness.waitingFor(fabric.problems()[0]);
+      const reason = readiness.waitingFor;
       if (reason !== undefined) throw new CniError(OWN_CODE.nodeNotReady, reason);
       return {};
     },
@@ -148,7 +154,19 @@ export async function startAgent(
   const server = serveSocket(options.socket, routes, logger);
 
   const refreshUnderlay = (): void => toCluster({ type: "underlay", links: readUnderlay(kernel.self) });
-  let stopDrift: (() => void) | undefined;
+  // From the start: it may be the underlay that keeps the node from being ready.
+  const stopDrift = watchDrift({
+    kernel,
+    plan,
+    pods,
+    clock: systemClock,
+    logger,
+    onUnderlay: refreshUnderlay,
+    onPodLink: () => {
+      if (readiness.ready) void attachments.collect();
+    },
+    enabled: () => readiness.hasContext && !paused(),
+  });
   let housekeeping: ReturnType<typeof setInterval> | undefined;
   toCluster({
     type: "start",
@@ -158,7 +176,7 @@ export async function startAgent(
     capabilities: probeCapabilities(release(), probeVxlan(kernel.self)),
     underlay: readUnderlay(kernel.self),
   });
-  readiness.onContext(begin);
+  readiness.onContext(() => void begin().catch(fail));
 
   function hear(message: FromCluster): void {
     if (message.type === "facts") fabric.take(message);
@@ -174,26 +192,37 @@ export async function startAgent(
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */
   async function begin(): Promise<void> {
-    stopDrift = watchDrift({
-      kernel,
-      plan,
-      pods,
-      clock: systemClock,
-      logger,
-      onUnderlay: refreshUnderlay,
-      onPodLink: () => void attachments.collect(),
-      enabled: () => !paused(),
-    });
-    refreshUnderlay();
-    await ensureRuleset(kernel);
+    await ensureRuleset(kernel, plan.rows("allowed-source"));
     plan.applier.start();
     await plan.applier.settled();
     await attachments.collect();
     await drainQueue();
-    writeConflist(options);
     readiness.begun();
-    housekeeping = setInterval(() => void drainQueue().then(() => attachments.collect()), HOUSEKEEPING_MS);
+    offer();
+    housekeeping = setInterval(() => {
+      offer();
+      sweep(options.queue, Date.now());
+      void drainQueue().then(() => attachments.collect());
+    }, HOUSEKEEPING_MS);
     logger.info("ready", { workloads: pods.workloads().length, milliseconds: Date.now() - startedAt });
+  }
+
+  /** Without the network configuration no runtime comes: until it can be written, it is tried again. */
+  function offer(): void {
+    try {
+      writeConflist(options);
+    } catch (error) {
+      logger.error("cannot write the network configuration", {
+        file: options.conflist,
+        error: describeError(error),
+      });
+    }
+  }
+
+  /** Nothing can be served: whoever started us starts us again. */
+  function fail(error: unknown): never {
+    logger.error("the start failed", { error: describeError(error) });
+    process.exit(70);
   }
 
   async function drainQueue(): Promise<void> {
@@ -217,7 +246,7 @@ export async function startAgent(
   return {
     async stop() {
       clearInterval(housekeeping);
-      stopDrift?.();
+      stopDrift();
       await server.stop();
       cluster.terminate();
       await plan.applier.stop();
@@ -225,70 +254,4 @@ export async function startAgent(
       logger.info("stopped");
     },
   };
-}
-
-/** Waiting for the first context and the first comparison; says what is missing. */
-class Readiness {
-  #state: "no-context" | "comparing" | "ready" = "no-context";
-  #onContext: (() => Promise<void>) | undefined;
-  readonly #done = Promise.withResolvers<void>();
-
-  onContext(run: () => Promise<void>): void {
-    this.#onContext = run;
-  }
-
-  contextKnown(): void {
-    if (this.#state !== "no-context") return;
-    this.#state = "comparing";
-    this.#onContext?.().catch((error: unknown) => this.#done.reject(error));
-  }
-
-  begun(): void {
-    this.#state = "ready";
-    this.#done.resolve();
-  }
-
-  waitingFor(problem: { message: string; hint: string } | undefined): string | undefined {
-    if (this.#state === "ready") return undefined;
-    if (this.#state === "comparing") return "the first comparison with the kernel is running";
-    return problem === undefined
-      ? "the cluster's state is being read"
-      : `${problem.message}. ${problem.hint}`;
-  }
-
-  async wait(problem: () => { message: string; hint: string } | undefined): Promise<void> {
-    if (this.#state === "ready") return;
-    const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => {
-        const reason = this.waitingFor(problem()) ?? "the agent is starting";
-        reject(
-          new CniError(OWN_CODE.nodeNotReady, `the node is not ready: ${reason}`, {
-            hint: "See `weft status`.",
-          }),
-        );
-      },
-      this.#state === "no-context" && problem() !== undefined ? 0 : READY_DEADLINE_MS,
-    );
-    try {
-      await Promise.race([this.#done.promise, promise]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-}
-
-function attachmentRequest(body: unknown): AttachmentRequest {
-  const b = body as Partial<AttachmentRequest>;
-  if (typeof b.containerId !== "string" || typeof b.interface !== "string" || typeof b.network !== "string") {
-    throw new WeftError("invalid", "an attachment needs network, containerId and interface");
-  }
-  return b as AttachmentRequest;
-}
-
-/** At most a day: a pause that somebody forgot must end. */
-function pauseRequest(body: unknown): number {
-  const ms = (body as { milliseconds?: unknown }).milliseconds;
-  if (typeof ms === "number" && ms >= 0 && ms <= 86_400_000) return ms;
-  throw new WeftError("invalid", "milliseconds must be a number from 0 to 86400000");
 }

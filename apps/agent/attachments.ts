@@ -8,10 +8,11 @@
  * leaves "allocating" or "releasing" in the ledger, and the next start takes that back (recover).
  */
 import { createHash } from "node:crypto";
-import { gatewayOf, type Plan } from "@weft/apply";
+import { deletePair, gatewayOf, type Plan } from "@weft/apply";
 import {
   describeError,
   familyOf,
+  isNotFound,
   type Logger,
   macFromSeed,
   parseIp,
@@ -35,8 +36,6 @@ export interface AttachmentsOptions {
   readonly plan: Plan;
   readonly pods: PodPlan;
   readonly logger: Logger;
-  /** Resolves when ADDs can be served; rejects with the reason when that takes longer than the deadline. */
-  readonly ready: () => Promise<void>;
   /** Milliseconds that an ADD may take once the agent is ready. */
   readonly deadline: number;
 }
@@ -57,13 +56,15 @@ export class Attachments {
   }
 
   async add(request: AttachmentRequest, signal: AbortSignal): Promise<AttachmentResult> {
-    await this.#o.ready();
     return this.#locks.run(workloadId(request), () => this.#add(request, signal));
   }
 
-  /** Succeeds when there is nothing to delete. */
-  async del(request: Pick<AttachmentRequest, "containerId" | "interface">): Promise<void> {
-    await this.#locks.run(workloadId(request), () => this.#del(workloadId(request)));
+  /** Succeeds when there is nothing to delete, or only an interface of that name of another network. */
+  async del(request: Pick<AttachmentRequest, "network" | "containerId" | "interface">): Promise<void> {
+    const id = workloadId(request);
+    await this.#locks.run(id, async () => {
+      if (this.#o.ledger.get(id)?.workload.network === request.network) await this.#del(id);
+    });
   }
 
   async check(request: AttachmentRequest): Promise<void> {
@@ -90,7 +91,9 @@ export class Attachments {
     );
     const errors: unknown[] = [];
     for (const { workload } of this.#o.ledger.workloads()) {
+      // What somebody works on at this moment is none that was forgotten.
       if (workload.network !== request.network || valid.has(workload.id)) continue;
+      if (this.#locks.busy(workload.id)) continue;
       this.#o.logger.info("collected: the runtime does not list it any more", { workload: workload.id });
       await this.#locks.run(workload.id, () => this.#del(workload.id)).catch((e) => errors.push(e));
     }
@@ -121,8 +124,9 @@ export class Attachments {
       const ns = this.#o.kernel.open(w.namespacePath);
       ns.close();
       return ns.identity === w.namespaceIdentity;
-    } catch {
-      return false;
+    } catch (error) {
+      // Only absence is a reason to take a container's network away: not, say, a lack of descriptors.
+      return !isNotFound(error);
     }
   }
 
@@ -161,6 +165,7 @@ export class Attachments {
     try {
       step("add:address-allocated");
       await this.#apply(workload, signal);
+      await hearClient();
       refuseIfGone(signal);
       ledger.markReady(id);
       step("add:recorded");
@@ -211,7 +216,7 @@ export class Attachments {
     step("del:planned");
     if (rows.length > 0) await plan.applier.flush(plan.keys(rows));
     // Without a context there are no rows; the link is ours all the same, and takes the rest with it.
-    else await kernel.self.deleteLink(entry.workload.hostLink);
+    else await deletePair(kernel.self, entry.workload.hostLink);
     step("del:applied");
     ledger.release(id);
     step("del:released");
@@ -274,6 +279,11 @@ export class Attachments {
       work.catch(() => {});
     }
   }
+}
+
+/** That the client went away is heard only in the event loop; an immediate's turn comes before it, the next one's after. */
+async function hearClient(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function refuseIfGone(signal: AbortSignal): void {

@@ -45,7 +45,8 @@ export function watchDrift(o: DriftWatchOptions): () => void {
   let podLinks = false;
   let underlay = false;
   let cancel: (() => void) | undefined;
-  let nsids = new Map<number, string>();
+  /** Workload by id of its namespace; undefined for namespaces that are none of ours. */
+  let nsids = new Map<number, string | undefined>();
 
   const act = (): void => {
     cancel = undefined;
@@ -74,6 +75,7 @@ export function watchDrift(o: DriftWatchOptions): () => void {
         const id = link.peerNsid === undefined ? undefined : o.pods.byHostLink(link.name)?.id;
         if (id !== undefined && link.peerNsid !== undefined) nsids.set(link.peerNsid, id);
       }
+      if (!nsids.has(nsid)) nsids.set(nsid, undefined);
     }
     return nsids.get(nsid);
   };
@@ -88,10 +90,10 @@ export function watchDrift(o: DriftWatchOptions): () => void {
     else if (event.link.startsWith(LINK_PREFIX)) {
       const id = o.pods.byHostLink(event.link)?.id;
       if (id !== undefined) workloads.add(id);
-      if (event.kind === "link" && event.change === "gone") {
-        podLinks = true;
-        // An id that was this namespace's can come to be another's.
+      if (event.kind === "link") {
+        // An id that was one namespace's can come to be another's, or to be ours.
         nsids = new Map();
+        if (event.change === "gone") podLinks = true;
       }
     } else {
       node = true;

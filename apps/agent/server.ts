@@ -10,6 +10,12 @@ export type Handler = (body: unknown, signal: AbortSignal) => Promise<unknown>;
 /** Requests larger than this are refused: the largest real one is a GC of a full node. */
 const BODY_LIMIT = 4 * 1024 * 1024;
 
+/**
+ * An ADD may wait for a starting agent for longer than the ten seconds of silence after which the runtime closes
+ * a connection. The runtime takes this for unix sockets too, its types do not know it.
+ */
+const NO_IDLE_TIMEOUT: object = { idleTimeout: 0 };
+
 export interface SocketServer {
   stop(): Promise<void>;
 }
@@ -30,6 +36,7 @@ export function serveSocket(
   const server = Bun.serve({
     unix: path,
     maxRequestBodySize: BODY_LIMIT,
+    ...NO_IDLE_TIMEOUT,
     async fetch(request) {
       const url = new URL(request.url);
       const handler = routes[`${request.method} ${url.pathname}`];

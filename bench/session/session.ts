@@ -124,5 +124,5 @@ export async function logTail(session: Session, label: string): Promise<string> 
   const names = readdirSync(session.directory);
   if (!names.includes(`${label}.log`)) return "";
   const text = await Bun.file(join(session.directory, `${label}.log`)).text();
-  return text.trim().split("\n").slice(-5).join("\n");
+  return text.trim().split("\n").slice(-12).join("\n");
 }

@@ -58,7 +58,7 @@ test("says how it is", async () => {
   expect(own.code).toBe(0);
   const rows = await weft("status", "--lab", lab.name, "--rows");
   expect(rows.stdout).toMatch(
-    /node1 +route +10\.244\.3\.0\/24 table 254 metric 1024 +done +Node node3 spec\.podCIDRs\[0\]/,
+    /node1 +route +10\.244\.3\.0\/24 table 254 metric \d+ +done +Node node3 spec\.podCIDRs\[0\]/,
   );
 });
 

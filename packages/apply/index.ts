@@ -1,6 +1,6 @@
 /** Plan tables to the kernel. */
 export { ensureRuleset } from "./kinds/allowed-source.ts";
-export { withNamespace } from "./kinds/attachment.ts";
+export { deletePair, withNamespace } from "./kinds/attachment.ts";
 export * from "./plan.ts";
 export { gatewayOf } from "./pod/gateway.ts";
 export { NFT_TABLE, RULESET } from "./ruleset.ts";

@@ -12,6 +12,8 @@ export interface KindContext<K extends PlanKind> {
   readonly kernel: Kernel;
   /** The rows that are wanted: kinds whose objects cannot be listed look there for what to read. */
   readonly table: ReadableTable<PlanRowOf<K>>;
+  /** A link of ours was made again or lost what hangs on it: resolves when its rows of later kinds are back. */
+  disturbed(link: string): Promise<void>;
 }
 
 export interface KindOps<K extends PlanKind, Actual> extends ReconcilerOps<PlanRowOf<K>, Actual> {

@@ -17,11 +17,11 @@ import {
   createTable,
   type Database,
   type Reconciler,
-  sameRow,
   type Table,
 } from "@weft/store";
-import type { KindOps } from "./kind.ts";
+import type { KindContext, KindOps } from "./kind.ts";
 import { KINDS } from "./registry.ts";
+import { countingPrunes, countRepairs, type Repairs } from "./repairs.ts";
 
 export interface PlanKindState {
   readonly kind: PlanKind;
@@ -29,7 +29,7 @@ export interface PlanKindState {
   readonly reconciler: Reconciler;
   readonly ops: KindOps<PlanKind, unknown>;
   /** Since the start: rows that had drifted and were put right, leftovers that were removed. */
-  readonly repairs: { repaired: number; pruned: number };
+  readonly repairs: Readonly<Repairs>;
 }
 
 export interface Plan {
@@ -38,6 +38,8 @@ export interface Plan {
   readonly kinds: readonly PlanKindState[];
   /** Puts and removes rows in one commit. */
   change(put: Iterable<PlanRow>, remove: Iterable<PlanRow>): void;
+  /** Rows of a kind, as planned now. */
+  rows<K extends PlanKind>(kind: K): Iterable<PlanRowOf<K>>;
   /** Keys of rows as the applier's flush and repair take them. */
   keys(rows: Iterable<PlanRow>): Record<string, string[]>;
   /** Everything that the kernel holds otherwise than planned. Reads only. */
@@ -52,15 +54,19 @@ export interface PlanOptions {
   readonly repairInterval: (kind: PlanKind) => number;
 }
 
+/** Kinds whose objects the kernel takes away with their link. */
+const HANGS_ON_LINK: ReadonlySet<PlanKind> = new Set(["address", "neighbour", "forwarding", "route"]);
+
 export function createPlan({ kernel, clock, logger, repairInterval }: PlanOptions): Plan {
   const database = createDatabase({
     onError: (error, where) => logger.error("a listener failed", { where, error: String(error) }),
   });
   const kinds = PLAN_KINDS.map((kind): PlanKindState => {
     const table = createTable<PlanRow>(database, { name: kind, key: planKey });
-    const make = KINDS[kind] as (context: unknown) => KindOps<PlanKind, unknown>;
+    const make = KINDS[kind] as (context: KindContext<PlanKind>) => KindOps<PlanKind, unknown>;
+    const context = { kernel, table, disturbed } as unknown as KindContext<PlanKind>;
     const repairs = { repaired: 0, pruned: 0 };
-    const ops = counted(make({ kernel, table }), repairs);
+    const ops = countingPrunes(make(context), repairs);
     const reconciler = createReconciler<PlanRow, unknown>({
       name: kind,
       table,
@@ -71,6 +77,7 @@ export function createPlan({ kernel, clock, logger, repairInterval }: PlanOption
       repairMinInterval: 200,
       retry: { first: 100, cap: 4000 },
     });
+    countRepairs(table, reconciler, repairs);
     return { kind, table, reconciler, ops, repairs };
   });
   const byKind = new Map(kinds.map((k) => [k.kind, k]));
@@ -85,11 +92,20 @@ export function createPlan({ kernel, clock, logger, repairInterval }: PlanOption
     return result;
   };
 
+  /** Failures are the rows' own: their status tells of them, and they are retried. */
+  async function disturbed(link: string): Promise<void> {
+    for (const { table, reconciler } of kinds.filter((k) => HANGS_ON_LINK.has(k.kind))) {
+      const rows = [...table.rows()].filter((row) => "link" in row && row.link === link);
+      if (rows.length > 0) await reconciler.repair(rows.map(planKey)).catch(() => {});
+    }
+  }
+
   return {
     database,
     applier,
     kinds,
     keys,
+    rows: <K extends PlanKind>(kind: K) => (byKind.get(kind)?.table.rows() ?? []) as Iterable<PlanRowOf<K>>,
     change(put, remove) {
       database.write(() => {
         for (const row of remove) byKind.get(row.kind)?.table.delete(planKey(row));
@@ -105,27 +121,6 @@ export function createPlan({ kernel, clock, logger, repairInterval }: PlanOption
         found.push(...(await driftOf(node, state, wanted)));
       }
       return found;
-    },
-  };
-}
-
-/** Counts what repair does: an update of a row that was applied before and has not changed, and every prune. */
-function counted(
-  ops: KindOps<PlanKind, unknown>,
-  count: { repaired: number; pruned: number },
-): KindOps<PlanKind, unknown> {
-  return {
-    ...ops,
-    update(row, previous) {
-      if (previous !== undefined && sameRow(previous, row)) count.repaired++;
-      return ops.update(row, previous);
-    },
-    actual: {
-      ...ops.actual,
-      delete(actual) {
-        count.pruned++;
-        return ops.actual.delete(actual);
-      },
     },
   };
 }

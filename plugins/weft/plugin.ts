@@ -15,8 +15,9 @@ import {
   type Result,
 } from "@weft/cni";
 import { ask } from "./client.ts";
+import { faultPoint, type PluginStep } from "./fault-points.ts";
 import { type AttachmentRequest, type AttachmentResult, QUEUE_PATH, SOCKET_PATH } from "./protocol.ts";
-import { enqueue } from "./queue.ts";
+import { dequeue, enqueue } from "./queue.ts";
 
 interface Options {
   readonly socket: string;
@@ -29,24 +30,31 @@ export const weftPlugin: Plugin = {
   versions: ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
 
   async add(request) {
-    const answer = await ask<AttachmentResult>(
-      optionsOf(request).socket,
-      "/v1/cni/add",
-      attachmentOf(request),
-    );
+    const { socket } = optionsOf(request);
+    step("plugin:add-read");
+    const answer = await ask<AttachmentResult>(socket, "/v1/cni/add", attachmentOf(request));
+    step("plugin:add-answered");
     return merge(request.previousResult, answer);
   },
 
   async del(request) {
     const { socket, queue } = optionsOf(request);
     const attachment = attachmentOf(request);
+    step("plugin:del-read");
     try {
       await ask(socket, "/v1/cni/del", attachment);
+      step("plugin:del-answered");
     } catch (error) {
       if (!isAway(error)) throw error;
-      enqueue(queue, attachment);
-      // The agent may have come up and read its queue between the two: asking once more costs nothing then.
-      await ask(socket, "/v1/cni/del", attachment).catch(() => {});
+      step("plugin:del-unheard");
+      const file = enqueue(queue, attachment);
+      step("plugin:del-queued");
+      // The agent may have come up and read its queue between the two. What it has heard now must not wait in
+      // the queue: read later, it would undo the next ADD of this container.
+      await ask(socket, "/v1/cni/del", attachment).then(
+        () => dequeue(file),
+        () => {},
+      );
     }
   },
 
@@ -68,6 +76,8 @@ export const weftPlugin: Plugin = {
     }
   },
 };
+
+const step: (name: PluginStep) => void = faultPoint;
 
 const isAway = (error: unknown): boolean =>
   error instanceof CniError &&

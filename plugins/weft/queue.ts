@@ -11,16 +11,33 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { CniError, CODE } from "@weft/cni";
+import { faultPoint } from "./fault-points.ts";
 import type { AttachmentRequest } from "./protocol.ts";
 
 const fileOf = (r: AttachmentRequest): string =>
   `${createHash("sha256").update(`${r.network}\0${r.containerId}\0${r.interface}`).digest("hex").slice(0, 32)}.json`;
 
-/** Leaves a deletion for the agent. The same one twice is one file. Throws what the file system says. */
-export function enqueue(directory: string, request: AttachmentRequest): void {
+/**
+ * Leaves a deletion for the agent; returns the file. The same one twice is one file. Throws error 5 with the
+ * directory when it cannot be written: the runtime must try again, because nobody else will.
+ */
+export function enqueue(directory: string, request: AttachmentRequest): string {
+  try {
+    return write(directory, request);
+  } catch (error) {
+    throw new CniError(CODE.io, `the agent is away, and the deletion cannot be left for it in ${directory}`, {
+      hint: "Free space there or correct its permissions, or start the agent.",
+      cause: error,
+    });
+  }
+}
+
+function write(directory: string, request: AttachmentRequest): string {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const file = `${directory}/${fileOf(request)}`;
   const temporary = `${file}.${process.pid}.tmp`;
@@ -31,7 +48,9 @@ export function enqueue(directory: string, request: AttachmentRequest): void {
   } finally {
     closeSync(fd);
   }
+  faultPoint("plugin:del-written");
   renameSync(temporary, file);
+  return file;
 }
 
 export interface Queued {
@@ -42,13 +61,7 @@ export interface Queued {
 
 /** Everything that waits, in order of file names. An absent directory is an empty queue. */
 export function queued(directory: string): Queued[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory);
-  } catch {
-    return [];
-  }
-  return names
+  return namesIn(directory)
     .filter((name) => name.endsWith(".json"))
     .sort()
     .map((name) => ({ file: `${directory}/${name}`, request: read(`${directory}/${name}`) }));
@@ -60,6 +73,27 @@ export function dequeue(file: string): void {
     unlinkSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}
+
+/** Half-written files whose writer is long gone: it was killed, and its runtime will ask again. */
+const ABANDONED_MS = 60_000;
+
+/** Removes what killed plugins left half written. */
+export function sweep(directory: string, now: number): void {
+  for (const name of namesIn(directory)) {
+    if (!name.endsWith(".tmp")) continue;
+    const file = `${directory}/${name}`;
+    const written = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+    if (written !== undefined && now - written > ABANDONED_MS) dequeue(file);
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
   }
 }
 

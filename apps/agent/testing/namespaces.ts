@@ -1,7 +1,15 @@
 /** Network namespaces of this test process, and the removal of those that a crashed one left. */
 import { existsSync } from "node:fs";
 import { openKernel, type RealKernel } from "@weft/kernel";
-import { createNamed, deleteNamed, inNetns, listNamed, namedPath, openNetns, spawnSyncIn } from "@weft/kernel/netns";
+import {
+  createNamed,
+  deleteNamed,
+  inNetns,
+  listNamed,
+  namedPath,
+  openNetns,
+  spawnSyncIn,
+} from "@weft/kernel/netns";
 
 const PREFIX = "weft-t-ag";
 let sequence = 0;

@@ -87,6 +87,7 @@ export class TestNode {
   readonly outside: TestNamespace;
   /** File of faults for the agent. */
   readonly faultFile: string;
+  readonly executable: string = executable();
   /** Of the agent that runs or ran last. */
   agent: Bun.Subprocess | undefined;
   /** How often the agent was started. */
@@ -114,10 +115,12 @@ export class TestNode {
       mtu: 1500,
       peer: { name: "up0", mac: parseMac("02:00:00:00:00:01"), mtu: 1500, namespace: this.outside.self },
     });
+    // Duplicate address detection would end some time later, with events that are not the agent's.
+    this.outside.self.setSysctl("net/ipv6/conf/up0/accept_dad", "0");
+    this.node.self.setSysctl("net/ipv6/conf/eth0/accept_dad", "0");
     this.outside.self.changeLink("up0", { up: true });
     this.node.self.changeLink("eth0", { up: true });
-    for (const a of OUTSIDE)
-      this.outside.self.replaceAddress({ link: "up0", address: parseIpWithLength(a) });
+    for (const a of OUTSIDE) this.outside.self.replaceAddress({ link: "up0", address: parseIpWithLength(a) });
     for (const a of addresses) this.node.self.replaceAddress({ link: "eth0", address: parseIpWithLength(a) });
     this.node.sh("ip route replace default via 172.30.0.1 dev eth0");
   }
@@ -160,7 +163,7 @@ export class TestNode {
   async start(until: "ready" | "listening" = "ready"): Promise<void> {
     const log = openSync(join(this.root, "agent.log"), "a");
     // With this process it ends as well, however that ends.
-    const argv = ["setpriv", "--pdeathsig", "KILL", executable(), "agent"];
+    const argv = ["setpriv", "--pdeathsig", "KILL", this.executable, "agent"];
     const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root], {
       env: { PATH: process.env["PATH"] ?? "", WEFT_FAULT_FILE: this.faultFile },
       stdout: log,
@@ -288,12 +291,16 @@ export class TestNode {
   async call(command: string, pod: TestPod | undefined, options: CallOptions = {}): Promise<Answer> {
     const stdin = options.stdin ?? JSON.stringify(this.configuration(options.configuration));
     const environment = this.environment(command, pod, options);
-    const child = this.spawn([executable()], { environment, stdin: Buffer.from(stdin) });
+    const child = this.spawn([this.executable], { environment, stdin: Buffer.from(stdin) });
     const { code } = await child.exited;
     await Promise.all([child.stdout.ended, child.stderr.ended]);
     const text = child.stdout.text();
-    const printed = text === "" ? {} : (JSON.parse(text) as CniResult & ErrorResult);
-    return { exit: code, result: printed, error: code === 0 ? undefined : printed };
+    const printed: unknown = text === "" ? {} : JSON.parse(text);
+    return {
+      exit: code,
+      result: printed as CniResult,
+      error: code === 0 ? undefined : (printed as ErrorResult),
+    };
   }
 
   /** ADD that must succeed. */

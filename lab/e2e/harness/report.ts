@@ -39,10 +39,10 @@ export interface DriftRow {
   };
 }
 
-/** "node1 route 10.0.0.0/24 table 254: missing (Node node2)": a row as these tests compare it. */
+/** "node1 route 10.0.0.0/24 table 254: missing (Node node2)": a row as these tests compare it, without a metric. */
 export function driftText({ node, kind, key, difference, origin }: DriftRow): string {
   const by = origin === undefined ? "nobody" : `${origin.kind} ${origin.name}`;
-  return `${node} ${kind} ${key}: ${difference} (${by})`;
+  return `${node} ${kind} ${key.replace(/ metric \d+$/, "")}: ${difference} (${by})`;
 }
 
 /** "a -> b IPv4 tcp" for each failure, sorted. */

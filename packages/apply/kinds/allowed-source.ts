@@ -1,5 +1,5 @@
 /** What pods may send from: elements of the anti-spoofing sets, one row in each set that checks its family. */
-import { familyOf, isNotFound } from "@weft/base";
+import { familyOf, ipBytes, isNotFound } from "@weft/base";
 import type { Kernel, NftFamily, SetElement, SetField } from "@weft/kernel/port";
 import { type AllowedSourceRow, planKey } from "@weft/model";
 import type { KindContext, KindOps } from "../kind.ts";
@@ -39,24 +39,48 @@ const FAMILIES = [4, 6] as const;
 const FIELDS: readonly SetField["type"][] = ["ifname", "mac", "ip"];
 const keyOf = (e: SetElement): string => e.key.map((f) => f.value).join(" ");
 
-export function allowedSourceOps({ kernel, table }: KindContext<"allowed-source">): KindOps<"allowed-source", Held> {
+export function allowedSourceOps({
+  kernel,
+  table,
+}: KindContext<"allowed-source">): KindOps<"allowed-source", Held> {
   const add = (rows: readonly AllowedSourceRow[]): void =>
     each(rows, (set, elements) => kernel.nftables.addElements(set.family, NFT_TABLE, set.name, elements));
   const remove = (rows: readonly AllowedSourceRow[]): void =>
     each(rows, (set, elements) => kernel.nftables.deleteElements(set.family, NFT_TABLE, set.name, elements));
+  /** Found by the last reading; looked at again when an element cannot be added. */
+  let stands = true;
+  let making: Promise<void> | undefined;
+  const make = (): Promise<void> => {
+    making ??= ensureRuleset(kernel, table.rows())
+      .then(() => {
+        stands = true;
+      })
+      .finally(() => {
+        making = undefined;
+      });
+    return making;
+  };
+  /** What is under way holds the rows of its beginning: whatever came to the sets meanwhile would be lost. */
+  const afterMaking = (run: () => void | Promise<void>): void | Promise<void> =>
+    making === undefined ? run() : making.then(run, run);
   const update = (rows: readonly AllowedSourceRow[]): void | Promise<void> => {
-    if (rulesetStands(kernel.nftables)) add(rows);
-    else return ensureRuleset(kernel, table.rows());
+    try {
+      if (stands) return add(rows);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+    return make();
   };
   return {
-    update: (row) => update([row]),
-    updateMany: update,
-    delete: (row) => remove([row]),
-    deleteMany: remove,
+    update: (row) => afterMaking(() => update([row])),
+    updateMany: (rows) => afterMaking(() => update(rows)),
+    delete: (row) => afterMaking(() => remove([row])),
+    deleteMany: (rows) => afterMaking(() => remove(rows)),
     actual: {
       list(rows) {
         // Without the skeleton nothing is held: every row is applied again, and makes it.
-        if (!rulesetStands(kernel.nftables)) return [];
+        stands = rulesetStands(kernel.nftables);
+        if (!stands) return [];
         if (rows === undefined) return FAMILIES.flatMap((family) => heldBy(kernel, family, everything));
         return FAMILIES.flatMap((family) => {
           const asked = rows.filter((r) => familyOf(r.ip) === family).map(elementOf);
@@ -86,7 +110,7 @@ export async function ensureRuleset(kernel: Kernel, rows: Iterable<AllowedSource
 
 /** The element of a row as lines of a script. nft writes the raw field of TARGETS6 as a number. */
 function inScript(row: AllowedSourceRow): string {
-  const number = parseIpBytes(row.ip).toHex();
+  const number = Buffer.from(ipBytes(row.ip)).toString("hex");
   return SETS[familyOf(row.ip)]
     .map(({ family, name }) => {
       const ip = name === TARGETS6 ? `0x${number}` : row.ip;

@@ -5,38 +5,33 @@ import { differences, type KindContext, type KindOps } from "../kind.ts";
 
 export function forwardingOps({ kernel }: KindContext<"forwarding">): KindOps<"forwarding", ForwardingEntry> {
   const ns = kernel.self;
+  const describe = (row: { remote: string }, e: ForwardingEntry): string =>
+    differences([
+      ["remote", e.remote, row.remote],
+      ["permanent", e.permanent, true],
+    ]).join(", ");
   return {
-    update(row, previous) {
-      // An entry is per destination: the old one would go on beside the new one.
-      if (previous !== undefined && previous.remote !== row.remote) {
-        ns.deleteForwarding(row.link, row.mac, previous.remote);
-      }
-      for (const entry of entriesOf(row.link)) {
-        if (entry.mac === row.mac && entry.remote !== undefined && entry.remote !== row.remote) {
-          ns.deleteForwarding(row.link, row.mac, entry.remote);
-        }
-      }
-      ns.replaceForwarding(row.link, row.mac, row.remote);
-    },
+    // An address has one remote end, which the kernel exchanges in place: nothing is lost in between.
+    update: (row) => ns.replaceForwarding(row.link, row.mac, row.remote),
     delete: (row) => ns.deleteForwarding(row.link, row.mac, row.remote),
     actual: {
-      list: () =>
-        ns
-          .links()
-          .filter((l) => l.kind === "vxlan" && l.name.startsWith(`${LINK_PREFIX}-`))
-          .flatMap((l) => entriesOf(l.name)),
+      list: (rows) =>
+        (rows === undefined ? ownTunnels() : [...new Set(rows.map((r) => r.link))]).flatMap(entriesOf),
       keyOf: (e) => `${e.link} ${e.mac}`,
-      matches: (row, e) => e.remote === row.remote && e.permanent,
+      matches: (row, e) => describe(row, e) === "",
       delete(e) {
         if (e.remote !== undefined) ns.deleteForwarding(e.link, e.mac, e.remote);
       },
     },
-    describe: (row, e) =>
-      differences([
-        ["remote", e.remote, row.remote],
-        ["permanent", e.permanent, true],
-      ]).join(", "),
+    describe,
   };
+
+  function ownTunnels(): string[] {
+    return ns
+      .links()
+      .filter((l) => l.kind === "vxlan" && l.name.startsWith(`${LINK_PREFIX}-`))
+      .map((l) => l.name);
+  }
 
   function entriesOf(link: string): ForwardingEntry[] {
     try {

@@ -1,5 +1,6 @@
 /** Permanent neighbour entries on own links. Entries that the kernel learned by itself are not ours. */
-import { LINK_PREFIX, type Neighbour } from "@weft/kernel/port";
+import { isNotFound } from "@weft/base";
+import { LINK_PREFIX, type Neighbour, type NetworkNamespace } from "@weft/kernel/port";
 import { differences, type KindContext, type KindOps } from "../kind.ts";
 
 export function neighbourOps({ kernel, table }: KindContext<"neighbour">): KindOps<"neighbour", Neighbour> {
@@ -15,7 +16,7 @@ export function neighbourOps({ kernel, table }: KindContext<"neighbour">): KindO
     actual: {
       list(rows) {
         if (rows !== undefined)
-          return [...new Set(rows.map((r) => r.link))].flatMap((link) => ns.neighbours(link));
+          return [...new Set(rows.map((r) => r.link))].flatMap((link) => neighboursOn(ns, link));
         // A learned entry in the place of a wanted one is a difference; elsewhere it is the kernel's business.
         return ns
           .neighbours()
@@ -30,4 +31,14 @@ export function neighbourOps({ kernel, table }: KindContext<"neighbour">): KindO
     },
     describe,
   };
+}
+
+/** Without the link there are none. */
+function neighboursOn(ns: NetworkNamespace, link: string): Neighbour[] {
+  try {
+    return ns.neighbours(link);
+  } catch (error) {
+    if (isNotFound(error)) return [];
+    throw error;
+  }
 }

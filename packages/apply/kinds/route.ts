@@ -1,5 +1,5 @@
 /** Routes with our protocol number. Routes of others are never looked at, whatever their destination. */
-import { familyOf } from "@weft/base";
+import { familyOf, hostPrefix, isInvalid } from "@weft/base";
 import { type NetworkNamespace, ROUTE_PROTOCOL, type Route, type RouteSpec } from "@weft/kernel/port";
 import type { RouteRow } from "@weft/model";
 import { differences, type KindContext, type KindOps } from "../kind.ts";
@@ -29,10 +29,11 @@ export function routeOps({ kernel }: KindContext<"route">): KindOps<"route", Rou
       ["link", row.type === "unreachable" ? undefined : r.link, row.link],
       ["gateway", r.gateway, row.gateway],
       ["source", r.source, row.source],
-      ["onlink", row.onlink ? r.onlink : false, row.onlink],
+      ["onlink", r.onlink, row.onlink],
+      ["mtu", r.mtu, undefined],
     ]).join(", ");
   return {
-    update: (row) => ns.replaceRoute(routeSpec(row)),
+    update: (row) => replace(ns, row),
     delete: (row) => ns.deleteRoute(routeSpec(row)),
     actual: {
       list(rows) {
@@ -48,6 +49,29 @@ export function routeOps({ kernel }: KindContext<"route">): KindOps<"route", Rou
     },
     describe,
   };
+}
+
+/**
+ * IPv6 refuses a gateway that an earlier route leads to by another link, even if it is said to be on this one: the
+ * old route to a peer's block, which is about to be replaced. With a route to the gateway alone there is no
+ * such contradiction, and packets find a way all the time.
+ */
+function replace(ns: NetworkNamespace, row: RouteRow): void {
+  const spec = routeSpec(row);
+  try {
+    ns.replaceRoute(spec);
+  } catch (error) {
+    if (!isInvalid(error) || !row.onlink || row.gateway === undefined || familyOf(row.destination) === 4)
+      throw error;
+    const { link, protocol, metric } = spec as Required<RouteSpec>;
+    const toGateway: RouteSpec = { destination: hostPrefix(row.gateway), link, protocol, metric };
+    ns.replaceRoute(toGateway);
+    try {
+      ns.replaceRoute(spec);
+    } finally {
+      ns.deleteRoute(toGateway);
+    }
+  }
 }
 
 function routesOn(ns: NetworkNamespace, link: string): Route[] {

@@ -1,7 +1,8 @@
 /** The VXLAN device. What the kernel cannot change on a living device means making it anew. */
-import { isUnsupported, type Mac } from "@weft/base";
+import { isUnsupported } from "@weft/base";
 import { LINK_PREFIX, type Link, type NetworkNamespace, type VxlanOptions } from "@weft/kernel/port";
 import { planKey, type TunnelRow } from "@weft/model";
+import { IPV6_LEAST_MTU, stopAddressGeneration } from "../ipv6.ts";
 import { differences, type KindContext, type KindOps } from "../kind.ts";
 
 interface TunnelState {
@@ -21,31 +22,29 @@ const optionsOf = (row: TunnelRow): VxlanOptions => ({
 /** Own devices begin with "weft-"; a pod's link has a digest right behind "weft". */
 const isOwn = (link: Link): boolean => link.name.startsWith(`${LINK_PREFIX}-`) && link.kind === "vxlan";
 
-export function tunnelOps({ kernel }: KindContext<"tunnel">): KindOps<"tunnel", TunnelState> {
+export function tunnelOps({ kernel, disturbed }: KindContext<"tunnel">): KindOps<"tunnel", TunnelState> {
   const ns = kernel.self;
   const state = (link: Link): TunnelState => ({ link, offload: readOffload(ns, link.name) });
   const describe = (row: TunnelRow, { link, offload }: TunnelState): string =>
     [...fixed(row, link), ...changeable(row, link, offload)].join(", ");
   return {
-    async update(row) {
-      let link = ns.link(row.name);
-      if (link !== undefined && fixed(row, link).length > 0) {
-        await ns.deleteLink(row.name);
-        link = undefined;
-      }
-      if (link === undefined) {
-        ns.createVxlan(row.name, row.mac, row.mtu, optionsOf(row));
-        link = ns.link(row.name);
-      }
+    async update(row, previous) {
+      const before = ns.link(row.name);
+      const mustGo = before !== undefined && fixed(row, before).length > 0;
+      if (mustGo) await ns.deleteLink(row.name);
+      if (mustGo || before === undefined) ns.createVxlan(row.name, row.mac, row.mtu, optionsOf(row));
+      const link = ns.link(row.name);
       if (link === undefined) return;
-      if (link.addressGeneration !== "none") ns.changeLink(row.name, { addressGeneration: "none" });
-      if (link.mac !== row.mac) ns.changeLink(row.name, { mac: row.mac as Mac });
+      stopAddressGeneration(ns, link);
+      if (link.mac !== row.mac) ns.changeLink(row.name, { mac: row.mac });
       if (link.mtu !== row.mtu) ns.changeLink(row.name, { mtu: row.mtu });
       const offload = readOffload(ns, row.name);
       if (offload !== undefined && offload !== row.transmitChecksumOffload) {
         ns.setTransmitChecksumOffload(row.name, row.transmitChecksumOffload);
       }
       if (!link.up) ns.changeLink(row.name, { up: true });
+      const lost = mustGo || before?.up === false || (before !== undefined && link.mac !== row.mac);
+      if (lost || (before === undefined && previous !== undefined)) await disturbed(row.name);
     },
     delete: (row) => ns.deleteLink(row.name),
     actual: {
@@ -68,6 +67,8 @@ function fixed(row: TunnelRow, link: Link): string[] {
     ["underlay", v.underlay, row.underlay],
     ["learning", v.learning, false],
     ["UDP checksum", v.udpChecksum, row.udpChecksum],
+    // What a device has of IPv6 ends below that MTU, and begins anew above it with defaults that are not ours.
+    ["IPv6", link.mtu >= IPV6_LEAST_MTU, link.mtu >= IPV6_LEAST_MTU || row.mtu >= IPV6_LEAST_MTU],
   ]);
 }
 
@@ -76,7 +77,7 @@ function changeable(row: TunnelRow, link: Link, offload: boolean | undefined): s
     ["mac", link.mac, row.mac],
     ["mtu", link.mtu, row.mtu],
     ["up", link.up, true],
-    ["address generation", link.addressGeneration, "none"],
+    ["address generation", link.addressGeneration ?? "none", "none"],
     ["checksum offload", offload ?? row.transmitChecksumOffload, row.transmitChecksumOffload],
   ]);
 }

@@ -5,9 +5,19 @@
  * Addresses need no duplicate address detection: the node gave them out once, and a container that starts must
  * not wait for a second. The link-local address is set by us for the same reason, as the kernel would make it.
  */
-import { familyOf, hostPrefix, type IpAddress, linkLocalOf, parsePrefix, withLength } from "@weft/base";
+import {
+  bitsOf,
+  contains,
+  familyOf,
+  hostPrefix,
+  type IpWithLength,
+  linkLocalOf,
+  parsePrefix,
+  withLength,
+} from "@weft/base";
 import type { Link, NetworkNamespace, RouteSpec } from "@weft/kernel/port";
 import type { AttachmentRow } from "@weft/model";
+import { stopAddressGeneration } from "../ipv6.ts";
 import { differences } from "../kind.ts";
 import { gatewaysOf } from "./gateway.ts";
 
@@ -22,10 +32,12 @@ const IPV6_SYSCTLS: readonly (readonly [string, string])[] = [
 
 const hasV6 = (row: AttachmentRow): boolean => row.addresses.some((a) => familyOf(a) === 6);
 const sysctlKey = (row: AttachmentRow, name: string): string => `net/ipv6/conf/${row.interface}/${name}`;
-const addressesOf = (row: AttachmentRow): string[] => [
-  ...row.addresses.map((ip) => hostPrefix(ip) as string),
-  ...(hasV6(row) ? [withLength(linkLocalOf(row.mac), 64) as string] : []),
+const addressesOf = (row: AttachmentRow): IpWithLength[] => [
+  ...row.addresses.map((ip) => withLength(ip, bitsOf(familyOf(ip)))),
+  ...(hasV6(row) ? [withLength(linkLocalOf(row.mac), 64)] : []),
 ];
+const isLinkLocal = (address: IpWithLength): boolean => contains("fe80::/10", address);
+const routeKey = (route: RouteSpec): string => `${route.destination} ${route.gateway}`;
 
 /** To the gateway itself, which no prefix covers, and through it to everything else. */
 function routesOf(row: AttachmentRow): RouteSpec[] {
@@ -44,21 +56,39 @@ export const podSide = {
     const name = row.interface;
     const link = inside.link(name);
     if (link === undefined) return;
+    if (link.mac !== row.mac) inside.changeLink(name, { mac: row.mac });
+    // First the MTU: with one below 1280 there would be no IPv6 settings to write.
+    if (link.mtu !== row.mtu) inside.changeLink(name, { mtu: row.mtu });
     if (hasV6(row)) {
       for (const [key, value] of IPV6_SYSCTLS) {
         if (inside.sysctl(sysctlKey(row, key)) !== value) inside.setSysctl(sysctlKey(row, key), value);
       }
-      if (link.addressGeneration !== "none") inside.changeLink(name, { addressGeneration: "none" });
+      stopAddressGeneration(inside, inside.link(name) ?? link);
     }
-    if (link.mac !== row.mac) inside.changeLink(name, { mac: row.mac });
-    if (link.mtu !== row.mtu) inside.changeLink(name, { mtu: row.mtu });
     if (!link.up) inside.changeLink(name, { up: true });
-    for (const ip of row.addresses) inside.replaceAddress({ link: name, address: withLength(ip, bits(ip)) });
-    if (hasV6(row)) {
-      inside.replaceAddress({ link: name, address: withLength(linkLocalOf(row.mac), 64), scope: "link" });
+    // An address that the kernel is still checking for duplicates stays so until it is made anew.
+    for (const { address, tentative } of link.up ? inside.addresses(name) : [])
+      if (tentative && addressesOf(row).includes(address)) inside.deleteAddress(name, address);
+    for (const address of addressesOf(row)) {
+      inside.replaceAddress(
+        isLinkLocal(address) ? { link: name, address, scope: "link" } : { link: name, address },
+      );
     }
     for (const gateway of gatewaysOf(row.addresses)) inside.replaceNeighbour(name, gateway, row.hostMac);
     for (const route of routesOf(row)) inside.replaceRoute(route);
+  },
+
+  /** Takes away what an earlier row had and this one has not. What others put there stays. */
+  retire(inside: NetworkNamespace, earlier: AttachmentRow, row: AttachmentRow): void {
+    const name = row.interface;
+    const routes = routesOf(row).map(routeKey);
+    for (const route of routesOf(earlier)) if (!routes.includes(routeKey(route))) inside.deleteRoute(route);
+    const gateways = gatewaysOf(row.addresses);
+    for (const gateway of gatewaysOf(earlier.addresses))
+      if (!gateways.includes(gateway)) inside.deleteNeighbour(name, gateway);
+    const addresses = addressesOf(row);
+    for (const address of addressesOf(earlier))
+      if (!addresses.includes(address)) inside.deleteAddress(name, address);
   },
 
   compare(inside: NetworkNamespace, link: Link, row: AttachmentRow): string[] {
@@ -92,5 +122,3 @@ export const podSide = {
     return found;
   },
 };
-
-const bits = (ip: IpAddress): number => (familyOf(ip) === 4 ? 32 : 128);

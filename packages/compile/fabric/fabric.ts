@@ -8,7 +8,7 @@
  * Derived tables keyed by fact; a change of one node recomputes that node, a change of what is local
  * recomputes all of them. Pure: whatever the order of changes, the result is that of a compile from scratch.
  */
-import { compareIp, prefixIp } from "@weft/base";
+import { compareIp, contains, type Prefix, prefixIp } from "@weft/base";
 import {
   type Block,
   type Capabilities,
@@ -119,8 +119,14 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
     name: "stray facts",
     input: blocks,
     key: (f) => f.key,
-    rows: (block, read) =>
-      read.get(nodes, block.node) === undefined ? [problemFact(strayBlock(block))] : [],
+    rows(block, read) {
+      const ranges = read.get(self, "self")?.settings.clusterCIDRs ?? [];
+      const facts: Fact[] = [];
+      if (read.get(nodes, block.node) === undefined) facts.push(problemFact(strayBlock(block)));
+      if (ranges.length > 0 && !ranges.some((range) => contains(range, block.prefix)))
+        facts.push(problemFact(outsideBlock(block, ranges)));
+      return facts;
+    },
   });
   return { database, self, nodes, blocks, underlay, facts: [ownFacts, peerFacts, strayFacts] };
 }
@@ -153,6 +159,13 @@ const unknownNode = (name: string): Problem => ({
   message: `there is no Node named ${name}`,
   hint: "Start the agent with --node set to the name of its Node object, or create that object.",
   origin: { kind: "Node", name },
+});
+
+const outsideBlock = (block: Block, ranges: readonly Prefix[]): Problem => ({
+  key: `outside ${block.prefix}`,
+  message: `block ${block.prefix} of node ${block.node} lies outside of clusterCIDRs (${ranges.join(", ")})`,
+  hint: "Add its range to clusterCIDRs, or give the node a block of one that is there.",
+  origin: block.origin,
 });
 
 const strayBlock = (block: Block): Problem => ({

@@ -1,8 +1,9 @@
 /** What the pod side of the agent needs to know of its node, and what keeps it from knowing. */
-import type { Family, IpAddress } from "@weft/base";
-import type { NodeContext, Problem } from "@weft/model";
+import { type Family, type IpAddress, prefixIp } from "@weft/base";
+import type { NodeContext, PlanRow, Problem } from "@weft/model";
 import { BACKENDS } from "../overlay/registry.ts";
-import { FAMILIES, type LocalNode, sourceOf } from "./local.ts";
+import { addressOf, FAMILIES, type LocalNode } from "./local.ts";
+import { tunnelCandidates } from "./tunnel-address.ts";
 
 /** Smallest MTU that IPv6 works with (RFC 8200 section 5). */
 const IPV6_LEAST_MTU = 1280;
@@ -41,15 +42,20 @@ export function contextOf(local: LocalNode): NodeContext | Problem {
     };
   }
   const sources: Partial<Record<Family, IpAddress>> = {};
+  const held = heldAddresses(backend.device(local));
   for (const family of FAMILIES) {
-    const source = sourceOf(local, family);
+    const source = addressOf(local.node, family) ?? held.find((ip) => ip === local.tunnelAddresses[family]);
     if (source !== undefined) sources[family] = source;
   }
   return {
     node: local.node.name,
     blocks: local.blocks.map((b) => b.prefix),
     sources,
-    reserved: Object.values(local.tunnelAddresses),
+    reserved: tunnelCandidates(local.blocks),
     podMtu,
   };
 }
+
+/** The kernel refuses a route from an address that the node does not have, and not every backend has a tunnel. */
+const heldAddresses = (device: readonly PlanRow[]): IpAddress[] =>
+  device.filter((row) => row.kind === "address").map((row) => prefixIp(row.address));

@@ -10,7 +10,6 @@ import {
   type IpAddress,
   type IpWithLength,
   networkOf,
-  type Prefix,
   prefixIp,
 } from "@weft/base";
 import type { Block, Capabilities, Node, Problem, Settings, UnderlayLink } from "@weft/model";
@@ -104,9 +103,3 @@ export function onSameSubnet(local: LocalNode, ip: IpAddress): boolean {
 /** The node's address of that family. */
 export const addressOf = (node: Node, family: Family): IpAddress | undefined =>
   node.addresses.find((a) => familyOf(a) === family);
-
-/** What the node sends from to its own pods: its address, or where it has none of that family, its tunnel's. */
-export const sourceOf = (local: LocalNode, family: Family): IpAddress | undefined =>
-  addressOf(local.node, family) ?? local.tunnelAddresses[family];
-
-export const prefixFamily = (p: Prefix): Family => familyOf(p);

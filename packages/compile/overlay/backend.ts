@@ -71,5 +71,9 @@ export function blockRoute(
   };
 }
 
-/** IPv6 turns metric 0 into 1024; the same number for both families keeps one key for one route. */
-export const ROUTE_METRIC = 1024;
+/**
+ * The kernel knows routes to one prefix apart by metric alone, and replaces by it. So this is one that nobody
+ * has by default (IPv6's is 1024, its on-link routes' 256, DHCP clients' begin at 100): a route of somebody
+ * else to the same prefix stays beside ours. The same in both families, because IPv6 has no metric 0.
+ */
+export const ROUTE_METRIC = 87;

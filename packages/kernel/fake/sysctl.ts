@@ -8,6 +8,7 @@ import { fail, type LinkState, type NamespaceState } from "./state.ts";
 
 const GLOBAL: Readonly<Record<string, string>> = {
   "net/ipv4/ip_forward": "0",
+  "net/ipv4/ip_forward_use_pmtu": "0",
   "net/ipv4/ip_nonlocal_bind": "0",
   "net/ipv4/ip_local_port_range": "32768\t60999",
   "net/ipv4/ip_unprivileged_port_start": "1024",

@@ -9,7 +9,7 @@
  * main table the tunnel's outer packets would loop into the tunnel.
  */
 import { type Family, familyOf, hostPrefix, type IpAddress, macFromSeed, withLength } from "@weft/base";
-import type { Node, PlanRow, Problem } from "@weft/model";
+import type { Node, PlanRow, Problem, VxlanSettings } from "@weft/model";
 import { addressOf, FAMILIES, type LocalNode, type UnderlayEnd } from "../../local/local.ts";
 import { tunnelAddressOf } from "../../local/tunnel-address.ts";
 import { type Backend, blockRoute, ROUTE_METRIC, unreachableBlock } from "../backend.ts";
@@ -24,16 +24,26 @@ const OVERHEAD: Record<Family, number> = { 4: 50, 6: 70 };
 /** Ethernet address of a node's tunnel end: the same on every node, whatever was restarted. */
 export const vtepMac = (node: string) => macFromSeed(`vtep ${node}`);
 
-/** Family of the outer packets and our end of them. */
-function outer(local: LocalNode): { family: Family; end: UnderlayEnd; address: IpAddress } | undefined {
-  const wish = local.settings.vxlan.underlay;
+/** Family of the outer packets that a node sends and takes: every node must find the same of every other. */
+function outerFamilyOf(node: Node, wish: VxlanSettings["underlay"]): Family | undefined {
   const order: readonly Family[] = wish === "ipv4" ? [4] : wish === "ipv6" ? [6] : FAMILIES;
-  for (const family of order) {
-    const end = local.underlay[family];
-    const address = addressOf(local.node, family);
-    if (end !== undefined && address !== undefined) return { family, end, address };
-  }
-  return undefined;
+  return order.find((family) => addressOf(node, family) !== undefined);
+}
+
+/** Our end of the outer packets. */
+function outer(local: LocalNode): { family: Family; end: UnderlayEnd; address: IpAddress } | undefined {
+  const family = outerFamilyOf(local.node, local.settings.vxlan.underlay);
+  if (family === undefined) return undefined;
+  const end = local.underlay[family];
+  const address = addressOf(local.node, family);
+  return end === undefined || address === undefined ? undefined : { family, end, address };
+}
+
+/** A peer's end of them. A device talks one family: a peer that chose the other cannot be reached. */
+function remoteOf(local: LocalNode, peer: Node): IpAddress | undefined {
+  const family = outerFamilyOf(local.node, local.settings.vxlan.underlay);
+  if (family === undefined || outerFamilyOf(peer, local.settings.vxlan.underlay) !== family) return undefined;
+  return addressOf(peer, family);
 }
 
 export const vxlan: Backend = {
@@ -91,6 +101,11 @@ export const vxlan: Backend = {
         origin,
       });
     }
+    // IPv6 packets are not fragmented on their way: a router tells the tunnel's end what is too big, and the kernel
+    // notes it on the route into the tunnel. Only with this does forwarding look there, and tell an IPv4 pod.
+    if (out.family === 6 && local.tunnelAddresses[4] !== undefined) {
+      rows.push({ kind: "sysctl", stage: 1, key: "net/ipv4/ip_forward_use_pmtu", value: "1", origin });
+    }
     for (const block of local.blocks) {
       rows.push({
         kind: "rule",
@@ -104,8 +119,7 @@ export const vxlan: Backend = {
   },
 
   peer(local, peer) {
-    const out = outer(local);
-    const remote = out === undefined ? undefined : addressOf(peer.node, out.family);
+    const remote = remoteOf(local, peer.node);
     if (remote === undefined) return [];
     const mac = vtepMac(peer.node.name);
     const origin = { ...peer.node.origin, field: "status.addresses" };
@@ -124,8 +138,7 @@ export const vxlan: Backend = {
 
   reach(local, peer, block) {
     const family = familyOf(block.prefix);
-    const out = outer(local);
-    const remote = out === undefined ? undefined : addressOf(peer.node, out.family);
+    const remote = remoteOf(local, peer.node);
     const gateway = tunnelAddressOf(peer.blocks, family);
     const source = local.tunnelAddresses[family];
     if (remote !== undefined && gateway !== undefined && source !== undefined) {
@@ -139,7 +152,7 @@ export const vxlan: Backend = {
         ? `node ${local.node.name} has no IPv${family} block for its end of the tunnel`
         : gateway === undefined
           ? `the block has no room for the tunnel's own address (four addresses at least)`
-          : `node ${peer.node.name} has no address of the underlay's family`;
+          : differentFamilies(local, peer.node);
     return {
       problem: {
         key: `vxlan ${peer.node.name} ${block.prefix}`,
@@ -151,6 +164,13 @@ export const vxlan: Backend = {
     };
   },
 };
+
+function differentFamilies(local: LocalNode, peer: Node): string {
+  const wish = local.settings.vxlan.underlay;
+  const theirs = outerFamilyOf(peer, wish);
+  const they = theirs === undefined ? "has no address for that" : `over IPv${theirs}`;
+  return `node ${local.node.name} sends tunnel packets over IPv${outerFamilyOf(local.node, wish)}, node ${peer.name} ${they}`;
+}
 
 /** A peer's own address as our pods reach it. */
 function nodeRoute(peer: Node, address: IpAddress, gateway: IpAddress, source: IpAddress): PlanRow {

@@ -1,0 +1,229 @@
+/** An agent that is away, that is starting, that cannot start, or that has no address left. */
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { parseIpWithLength } from "@weft/base";
+import { enqueue } from "@weft/plugin-weft";
+import { conflistText } from "./conflist.ts";
+import { Baseline } from "./testing/baseline.ts";
+import { ADDRESSES, BLOCKS, NODE, TestNode, type TestNodeOptions } from "./testing/node.ts";
+import { ownPart, viewOf } from "./testing/view.ts";
+import { eventually } from "./testing/wait.ts";
+
+setDefaultTimeout(60_000);
+const nodes: TestNode[] = [];
+const makeNode = (options?: TestNodeOptions): TestNode => {
+  const node = new TestNode(options);
+  nodes.push(node);
+  return node;
+};
+afterEach(async () => {
+  for (const node of nodes.splice(0)) await node.close();
+});
+
+describe("the agent is away", () => {
+  test("ADD is 100 and leaves nothing; STATUS is 50", async () => {
+    const node = makeNode();
+    const before = viewOf(node.node);
+    const pod = node.pod();
+    const { error } = await node.call("ADD", pod);
+    expect(error).toMatchObject({ code: 100, msg: expect.stringContaining(node.options.socket) });
+    expect(error?.details).toContain("Is the agent running");
+    expect((await node.call("STATUS", undefined)).error?.code).toBe(50);
+    expect(viewOf(node.node)).toEqual(before);
+    expect(pod.self.link("eth0")).toBeUndefined();
+    expect(node.queue()).toEqual([]);
+  });
+
+  test("DEL succeeds, waits on disk, and is done at the start before any ADD is taken", async () => {
+    const node = makeNode();
+    await node.start();
+    const [again, gone] = [await node.add(), await node.add()];
+    await node.stop();
+    for (const pod of [again, gone]) await node.del(pod);
+    await node.del(again);
+    expect(node.queue().length).toBe(2);
+    node.removePod(gone);
+    // The drain is slow, and an ADD of a container whose deletion waits comes meanwhile.
+    node.writeFaults("stall del:received 300");
+    const starting = node.start("listening");
+    await starting;
+    await node.add(again);
+    await node.settled();
+    expect(node.queue()).toEqual([]);
+    expect((await node.status()).workloads.map((w) => w.containerId)).toEqual([again.containerId]);
+    again.sh(`ping -c1 -W2 ${ADDRESSES[0]}`);
+  });
+
+  test("what another plugin leaves in the queue is done while the agent runs, before an ADD", async () => {
+    const node = makeNode();
+    await node.start();
+    const pod = await node.add();
+    const { containerId } = pod;
+    const empty = { podNamespace: undefined, podName: undefined, podUid: undefined };
+    const request = { network: "weft", containerId, interface: "eth0", namespacePath: undefined, ...empty };
+    enqueue(node.options.queue, request);
+    const before = pod.addresses;
+    await node.add(pod);
+    expect(pod.addresses).not.toEqual(before);
+    enqueue(node.options.queue, request);
+    await eventually("the queue is empty", () => node.queue().length === 0);
+    expect((await node.status()).workloads).toEqual([]);
+  });
+
+  test("damaged and abandoned files in the queue do not stay in the way", async () => {
+    const node = makeNode();
+    mkdirSync(node.options.queue, { recursive: true });
+    const file = (name: string): string => `${node.options.queue}/${name}`;
+    writeFileSync(file("a.json"), "{");
+    writeFileSync(file("b.json"), '{"containerId":7}');
+    writeFileSync(file("c.json.1.tmp"), "{");
+    writeFileSync(file("d.json.1.tmp"), "{");
+    utimesSync(file("c.json.1.tmp"), 0, 0);
+    await node.start();
+    await node.add();
+    await eventually("only the young one is there", () => node.queue().join() === "d.json.1.tmp");
+  });
+
+  test("DEL fails with 5 when it cannot be left on disk: the runtime must try again", async () => {
+    const node = makeNode();
+    writeFileSync(`${node.root}/file`, "");
+    const { error } = await node.call("DEL", node.pod(), {
+      configuration: { queue: `${node.root}/file/queue` },
+    });
+    expect(error).toMatchObject({ code: 5, msg: expect.stringContaining("deletion cannot be left") });
+    expect(error?.details).toContain("ENOTDIR");
+  });
+});
+
+describe("the node is not ready", () => {
+  test("its address is on no link: ADD is 107 with the reason, DEL succeeds, and it recovers by itself", async () => {
+    const node = makeNode({ uplinkAddresses: ["172.30.0.99/24"] });
+    await node.start("listening");
+    const pod = node.pod();
+    await eventually("the reason is known", async () => (await node.status()).problems.length > 0);
+    const { error } = await node.call("ADD", pod);
+    expect(error?.code).toBe(107);
+    expect(error?.msg).toContain("172.30.0.11 is on none of this machine's links. Give the link its address");
+    await node.del(pod);
+    const status = await node.call("STATUS", undefined);
+    expect(status.error).toMatchObject({ code: 50, msg: expect.stringContaining("172.30.0.11") });
+    expect(existsSync(node.options.conflist)).toBe(false);
+    expect(ownPart(viewOf(node.node))).toEqual([]);
+    for (const address of ["172.30.0.11/24", "fd00:30::11/64"]) {
+      node.node.self.replaceAddress({ link: "eth0", address: parseIpWithLength(address) });
+    }
+    await eventually("it is ready", async () => (await node.status()).ready);
+    await node.add(pod);
+    pod.sh("ping -c1 -W2 172.30.0.11");
+    expect(readFileSync(node.options.conflist, "utf8")).toBe(conflistText(node.options));
+  });
+
+  test("there is no Node of that name: 107, until there is", async () => {
+    const node = makeNode();
+    node.removeNode(NODE);
+    await node.start("listening");
+    await eventually("the reason is known", async () => (await node.status()).problems.length > 0);
+    const pod = node.pod();
+    expect((await node.call("ADD", pod)).error).toMatchObject({
+      code: 107,
+      msg: expect.stringContaining("there is no Node named node1"),
+    });
+    node.writeNode(NODE, ADDRESSES, BLOCKS);
+    await eventually("it is ready", async () => (await node.status()).ready);
+    await node.add(pod);
+  });
+
+  test("an ADD waits for a starting agent, for longer than the runtime keeps a silent connection", async () => {
+    const node = makeNode();
+    node.writeFaults("stall compile 12000");
+    await node.start("listening");
+    await node.add();
+    expect((await node.status()).ready).toBe(true);
+  });
+
+  test("a configuration that cannot be written is tried again", async () => {
+    const node = makeNode();
+    const directory = dirname(node.options.conflist);
+    mkdirSync(dirname(directory), { recursive: true });
+    writeFileSync(directory, "in the way");
+    await node.start();
+    await node.add();
+    expect(node.log()).toContain("cannot write the network configuration");
+    rmSync(directory);
+    await eventually("it is written", () => existsSync(node.options.conflist));
+  });
+});
+
+test("a range that is exhausted: 102, and nothing is left; what is freed is given again", async () => {
+  const node = makeNode({ blocks: ["10.240.9.0/29"], addresses: ["172.30.0.11"] });
+  await node.start();
+  // Eight addresses: the first, the last and the tunnel's are no pod's.
+  const pods = [];
+  for (let i = 0; i < 5; i++) pods.push(await node.add());
+  expect(pods.map((p) => p.addresses[0])).toEqual([2, 3, 4, 5, 6].map((i) => `10.240.9.${i}`));
+  const full = await Baseline.of(node);
+  const extra = node.pod();
+  const { error } = await node.call("ADD", extra);
+  expect(error).toMatchObject({ code: 102, msg: expect.stringContaining("10.240.9.0/29") });
+  expect(error?.details).toContain("larger block");
+  await full.expectSame();
+  const [freed] = pods;
+  if (freed === undefined) throw new Error("no pod");
+  await node.del(freed);
+  await node.add(extra);
+  expect(extra.addresses).toEqual(freed.addresses);
+  for (const pod of [extra, ...pods.slice(1)]) await node.del(pod);
+  expect((await node.status()).blocks.map((b) => b.used)).toEqual([0]);
+});
+
+test("a second agent on the same root is refused while the first goes on", async () => {
+  const node = makeNode();
+  await node.start();
+  const argv = [node.executable, "agent", "--node", NODE, "--root", node.root];
+  const second = node.spawn(argv, { environment: {}, stdin: new Uint8Array() });
+  expect((await second.exited).code).not.toBe(0);
+  await second.stderr.ended;
+  expect(second.stderr.text()).toContain("ledger");
+  await node.add();
+});
+
+describe("the socket is root's alone", () => {
+  test("modes of directory and socket, and what another user is told", async () => {
+    const node = makeNode();
+    await node.start();
+    const { socket } = node.options;
+    const mode = (path: string): string => node.node.sh(`stat -c %a:%u:%g ${path}`).trim();
+    expect(mode(dirname(socket))).toBe("700:0:0");
+    expect(mode(socket)).toBe("600:0:0");
+    expect(mode(node.options.ledger.replace(/\/[^/]*$/, ""))).toBe("700:0:0");
+    expect(mode(node.options.conflist)).toBe("600:0:0");
+    // Open every directory above the socket, so that nothing but its own modes is in the way.
+    chmodSync(node.root, 0o755);
+    chmodSync(dirname(socket), 0o755);
+    const script = `await fetch("http://weft/v1/status", { unix: "${socket}" }).then(
+      () => console.log("connected"), (e) => console.log(e.code ?? String(e)))`;
+    const asUser = (uid: number): string =>
+      node.node
+        .try("setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", process.execPath, "-e", script)
+        .out.trim();
+    expect(asUser(65534)).toBe("EACCES");
+    expect(asUser(0)).toBe("connected");
+  });
+
+  test("a restarted agent closes what somebody opened", async () => {
+    const node = makeNode();
+    await node.start();
+    const { socket } = node.options;
+    chmodSync(dirname(socket), 0o777);
+    chmodSync(socket, 0o666);
+    await node.stop();
+    await node.start();
+    expect(
+      node.node
+        .sh(`stat -c %a ${dirname(socket)} ${socket}`)
+        .trim()
+        .split("\n"),
+    ).toEqual(["700", "600"]);
+  });
+});

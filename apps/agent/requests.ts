@@ -1,0 +1,65 @@
+/** Bodies of requests on the agent's socket, checked: only root can send them, but not only our own plugin does. */
+import { WeftError } from "@weft/base";
+import { checkContainerId, checkInterfaceName, checkNetworkName } from "@weft/cni";
+import type { AttachmentRequest, GcRequest } from "@weft/plugin-weft";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Throws "invalid" with the field. */
+export function attachmentRequest(body: unknown): AttachmentRequest {
+  const fields = object(body, "the body");
+  return {
+    network: named(fields["network"], "network", checkNetworkName),
+    containerId: named(fields["containerId"], "containerId", checkContainerId),
+    interface: named(fields["interface"], "interface", checkInterfaceName),
+    namespacePath: optional(fields["namespacePath"], "namespacePath"),
+    podNamespace: optional(fields["podNamespace"], "podNamespace"),
+    podName: optional(fields["podName"], "podName"),
+    podUid: optional(fields["podUid"], "podUid"),
+  };
+}
+
+/** Throws "invalid": a list that was misread would release every attachment that is not on it. */
+export function gcRequest(body: unknown): GcRequest {
+  const fields = object(body, "the body");
+  const list = fields["validAttachments"];
+  if (!Array.isArray(list)) throw invalid("validAttachments must be a list");
+  return {
+    network: named(fields["network"], "network", checkNetworkName),
+    validAttachments: list.map((item: unknown, i) => {
+      const at = `validAttachments[${i}]`;
+      const attachment = object(item, at);
+      return {
+        containerId: named(attachment["containerId"], `${at}.containerId`, checkContainerId),
+        interfaceName: named(attachment["interfaceName"], `${at}.interfaceName`, checkInterfaceName),
+      };
+    }),
+  };
+}
+
+/** Milliseconds, at most a day: a pause that somebody forgot must end. Throws "invalid". */
+export function pauseRequest(body: unknown): number {
+  const ms = object(body, "the body")["milliseconds"];
+  if (typeof ms === "number" && ms >= 0 && ms <= 86_400_000) return ms;
+  throw invalid("milliseconds must be a number from 0 to 86400000");
+}
+
+function object(value: unknown, what: string): Fields {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
+  throw invalid(`${what} must be an object`);
+}
+
+function named(value: unknown, field: string, check: (name: string) => string | undefined): string {
+  if (typeof value !== "string") throw invalid(`${field} must be a string`);
+  const wrong = check(value);
+  if (wrong !== undefined) throw invalid(`${field}: ${wrong}`);
+  return value;
+}
+
+function optional(value: unknown, field: string): string | undefined {
+  if (value === undefined || typeof value === "string") return value;
+  throw invalid(`${field} must be a string, or be left out`);
+}
+
+const invalid = (message: string): WeftError =>
+  new WeftError("invalid", message, { hint: "Plugin and agent may be of different versions." });

@@ -1,0 +1,177 @@
+/**
+ * Named states of one node, n1, and the plan that the compiler makes of each. The plans are kept in
+ * plans.golden.json, which the tests of what applies plans read too: whatever is here is moved to and from there.
+ */
+import { type IpAddress, macFromSeed, parseIp, parseIpWithLength, parsePrefix } from "@weft/base";
+import {
+  type Block,
+  DEFAULT_SETTINGS,
+  type Node,
+  type PlanRow,
+  type Problem,
+  type Settings,
+  type UnderlayLink,
+  type Workload,
+} from "@weft/model";
+import { createFabric } from "../fabric/fabric.ts";
+import { attachmentRows } from "../links/attachment.ts";
+
+export interface State {
+  readonly settings?: Partial<Settings>;
+  readonly mtu?: number;
+  /** Addresses of the uplink with their lengths; the node has the same ones. */
+  readonly uplink: readonly string[];
+  readonly blocks: readonly string[];
+  readonly peers?: Readonly<
+    Record<string, { readonly at: readonly string[]; readonly blocks: readonly string[] }>
+  >;
+  /** Containers by name, with their addresses. */
+  readonly pods?: Readonly<Record<string, readonly string[]>>;
+}
+
+export interface GoldenPlan {
+  readonly mtu: number;
+  readonly uplink: readonly string[];
+  readonly problems: readonly string[];
+  readonly rows: readonly PlanRow[];
+}
+
+const DUAL = ["198.18.1.11/24", "fd57:eff7:0:1::11/64"];
+const BLOCKS = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+const PODS = {
+  b: ["10.244.1.5", "fd00:10:244:1::5"],
+  c: ["10.244.1.6", "fd00:10:244:1::6"],
+};
+const peer = (number: number, subnet: number, host: number) => ({
+  at: [`198.18.${subnet}.${host}`, `fd57:eff7:0:${subnet}::${host}`],
+  blocks: [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`],
+});
+const NEAR = { n2: peer(2, 1, 12), n3: peer(3, 1, 13), n4: peer(4, 1, 14) };
+const FAR = { n2: peer(2, 1, 12), n3: peer(3, 2, 13), n4: peer(4, 2, 14) };
+const base: State = { uplink: DUAL, blocks: BLOCKS, pods: PODS, peers: FAR };
+const vxlan = (more: Partial<Settings["vxlan"]> = {}): Partial<Settings> => ({
+  backend: "vxlan",
+  vxlan: { ...DEFAULT_SETTINGS.vxlan, ...more },
+});
+
+export const STATES: Readonly<Record<string, State>> = {
+  "a node without pods": { uplink: DUAL, blocks: BLOCKS },
+  "one pod, IPv4": { uplink: ["198.18.1.11/24"], blocks: ["10.244.1.0/24"], pods: { a: ["10.244.1.4"] } },
+  "one pod, IPv6": {
+    uplink: ["fd57:eff7:0:1::11/64"],
+    blocks: ["fd00:10:244:1::/64"],
+    pods: { d: ["fd00:10:244:1::7"] },
+  },
+  "dual pods": { uplink: DUAL, blocks: BLOCKS, pods: PODS },
+  "three peers, direct": { ...base, peers: NEAR },
+  "three peers, mixed": base,
+  "three peers, vxlan": { ...base, settings: vxlan() },
+  "vxlan, other vni": { ...base, settings: vxlan({ vni: 77 }) },
+  "vxlan, other port": { ...base, settings: vxlan({ port: 8472 }) },
+  "vxlan, checksums": { ...base, settings: vxlan({ checksum: "on", offload: "off" }) },
+  "vxlan over IPv6": { ...base, settings: vxlan({ underlay: "ipv6" }) },
+  "vxlan, jumbo frames": { ...base, settings: vxlan(), mtu: 9000 },
+  "vxlan, mtu set": { ...base, settings: { ...vxlan(), mtu: 1400 } },
+  "direct only": { ...base, settings: { backend: "direct" } },
+  "the node has other addresses": { ...base, uplink: ["198.18.1.99/24", "fd57:eff7:0:1::99/64"] },
+  "two peers swapped": { ...base, peers: { ...FAR, n3: peer(3, 2, 14), n4: peer(4, 2, 13) } },
+  "a peer moved near": { ...base, peers: { ...FAR, n3: peer(3, 1, 33) } },
+  "several blocks": {
+    ...base,
+    blocks: ["10.244.0.64/26", ...BLOCKS, "10.244.1.128/25", "fd00:10:244:0:8000::/80"],
+    peers: {
+      ...FAR,
+      n3: { ...peer(3, 2, 13), blocks: ["10.244.3.0/24", "10.244.9.7/32", "fd00:10:244:3::/64"] },
+    },
+  },
+  "IPv6 pods on an IPv4 node": {
+    ...base,
+    uplink: ["198.18.1.11/24"],
+    peers: { n2: { at: ["198.18.1.12"], blocks: FAR.n2.blocks }, n3: FAR.n3 },
+  },
+  "IPv6 pods on an IPv4 node, direct": {
+    ...base,
+    settings: { backend: "direct" },
+    uplink: ["198.18.1.11/24"],
+    peers: NEAR,
+  },
+  "an uplink too small for IPv6": {
+    uplink: ["198.18.1.11/24"],
+    mtu: 1300,
+    blocks: ["10.244.1.0/24"],
+    pods: { a: ["10.244.1.4"] },
+    peers: { n3: { at: ["198.18.2.13"], blocks: ["10.244.3.0/24"] } },
+  },
+};
+
+export function compileState(state: State): GoldenPlan {
+  const fabric = createFabric((error) => {
+    throw error;
+  });
+  const mtu = state.mtu ?? 1500;
+  const addresses = state.uplink.map(parseIpWithLength);
+  const uplink: UnderlayLink = {
+    name: "eth0",
+    index: 2,
+    mtu,
+    up: true,
+    addresses,
+    acceptsRouterAdvertisements: false,
+  };
+  const node = (name: string, at: readonly string[]): Node => ({
+    name,
+    addresses: at.map(parseIp),
+    origin: { kind: "Node", name },
+  });
+  const blocks = (name: string, prefixes: readonly string[]): Block[] =>
+    prefixes.map((prefix, i) => ({
+      prefix: parsePrefix(prefix),
+      node: name,
+      origin: { kind: "Node", name, field: `spec.podCIDRs[${i}]` },
+    }));
+  fabric.database.write(() => {
+    fabric.self.put({
+      key: "self",
+      name: "n1",
+      settings: { ...DEFAULT_SETTINGS, ...state.settings },
+      capabilities: { kernel: "6.1.0", vxlan: true, brokenVxlanChecksumOffload: false },
+    });
+    fabric.underlay.put(uplink);
+    fabric.nodes.put(
+      node(
+        "n1",
+        state.uplink.map((a) => a.slice(0, a.indexOf("/"))),
+      ),
+    );
+    for (const block of blocks("n1", state.blocks)) fabric.blocks.put(block);
+    for (const [name, { at, blocks: prefixes }] of Object.entries(state.peers ?? {})) {
+      fabric.nodes.put(node(name, at));
+      for (const block of blocks(name, prefixes)) fabric.blocks.put(block);
+    }
+  });
+  const facts = fabric.facts.flatMap((table) => [...table.rows()]);
+  const rows = facts.filter((f) => f.type === "row").map((f) => f.row);
+  const problems = facts.filter((f) => f.type === "problem").map((f): Problem => f.problem);
+  const context = facts.find((f) => f.type === "context")?.context;
+  if (context !== undefined) {
+    for (const [name, ips] of Object.entries(state.pods ?? {}))
+      rows.push(...attachmentRows(workload(name, ips.map(parseIp)), context));
+  }
+  return { mtu, uplink: state.uplink, problems: problems.map((p) => p.message).sort(), rows };
+}
+
+const workload = (name: string, addresses: readonly IpAddress[]): Workload => ({
+  id: `${name}/eth0`,
+  network: "weft",
+  containerId: name,
+  interface: "eth0",
+  namespacePath: name,
+  namespaceIdentity: name,
+  podNamespace: "default",
+  podName: name,
+  podUid: undefined,
+  addresses,
+  mac: macFromSeed(`pod ${name}`),
+  hostLink: `weft0000000000${name}`,
+  since: 0,
+});

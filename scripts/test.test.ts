@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { parseReport } from "./report.ts";
+
+/** A checkout with the runner and some rooms. */
+let root: string;
+
+const ROOMS = {
+  "packages/good/a.test.ts": 'test("one", () => {}); test.skip("two", () => {});',
+  "packages/good/deep/b.test.ts": 'test("three", () => {});',
+  "packages/bad/a.test.ts": 'test("wrong", () => { expect("this").toBe("that"); }); test("right", () => {});',
+  "packages/broken/a.test.ts": 'import "./absent.ts"; test("never", () => {});',
+  "packages/all-skipped/a.test.ts": 'test.skip("one", () => {});',
+  "packages/crash/a.test.ts": 'test("kills itself", () => { process.kill(process.pid, "SIGKILL"); });',
+  "packages/hung/a.test.ts":
+    'test("hangs", async () => { Bun.spawn(["sleep", "97531"]); await Bun.sleep(97531); }, 1e8);',
+  "packages/left/a.test.ts": 'test("leaves one", () => { Bun.spawn(["sleep", "97532"]).unref(); });',
+};
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), "weft-t-runner-"));
+  for (const name of ["test.ts", "report.ts"])
+    cpSync(join(import.meta.dir, name), join(root, "scripts", name));
+  for (const [file, text] of Object.entries(ROOMS)) {
+    mkdirSync(dirname(join(root, file)), { recursive: true });
+    writeFileSync(join(root, file), `import { expect, test } from "bun:test";\nvoid expect;\n${text}\n`);
+  }
+});
+
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function run(
+  paths: readonly string[],
+  env: Record<string, string> = {},
+): { code: number; output: string; last: string } {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(
+    [process.execPath, "run", join(root, "scripts/test.ts"), ...paths],
+    { cwd: root, env: { ...process.env, ...env }, stdin: "ignore" },
+  );
+  expect(stderr.toString()).toBe("");
+  const output = stdout.toString();
+  expect(output).toEndWith("\n");
+  return { code: exitCode, output, last: output.trimEnd().split("\n").at(-1) ?? "" };
+}
+
+/** How many processes run with exactly these words. */
+function count(words: readonly string[]): number {
+  const wanted = `${words.join("\0")}\0`;
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8") === wanted;
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+test("a room that passes", () => {
+  const { code, last, output } = run(["packages/good"]);
+  expect({ code, last }).toEqual({ code: 0, last: "2 passed, 0 failed, 1 skipped" });
+  expect(output).not.toContain("three");
+});
+
+test("a single file, and continuous integration", () => {
+  const { code, last } = run(["packages/good/deep/b.test.ts"], { CI: "true" });
+  expect({ code, last }).toEqual({ code: 0, last: "1 passed, 0 failed" });
+});
+
+test("a failure is shown, and the other rooms still run", () => {
+  const { code, last, output } = run(["packages/bad", "packages/good/"]);
+  expect({ code, last }).toEqual({ code: 1, last: "3 passed, 1 failed, 1 skipped" });
+  expect(output).toContain('Expected: "that"');
+});
+
+test.each([
+  ["packages/broken", "0 passed, 1 failed", "Cannot find module"],
+  ["packages/all-skipped", "0 passed, 1 failed, 1 skipped", "nothing was tested"],
+  ["packages/crash", "0 passed, 1 failed", "ended by SIGKILL"],
+  ["packages/absent", "0 passed, 1 failed", "packages/absent is no file or directory of this checkout"],
+  ["/etc", "0 passed, 1 failed", "/etc is no file or directory of this checkout"],
+])("%s is a failure", (path, closing, said) => {
+  const { code, last, output } = run([path]);
+  expect({ code, last }).toEqual({ code: 1, last: closing });
+  expect(output).toContain(said);
+});
+
+test("a room that hangs is ended with all that it started", () => {
+  const { code, last, output } = run(["packages/hung", "packages/good"], { WEFT_TEST_MINUTES: "0.01" });
+  expect({ code, last }).toEqual({ code: 1, last: "2 passed, 1 failed, 1 skipped" });
+  expect(output).toContain("not done after 0.01 minutes");
+  expect(count(["sleep", "97531"])).toBe(0);
+});
+
+test("what a room leaves behind does not outlive it", () => {
+  expect(run(["packages/left"]).last).toBe("1 passed, 0 failed");
+  expect(count(["sleep", "97532"])).toBe(0);
+});
+
+test("an interrupt ends what runs", async () => {
+  const child = Bun.spawn([process.execPath, "run", join(root, "scripts/test.ts"), "packages/hung"], {
+    stdin: "ignore",
+    stdout: "pipe",
+  });
+  while (count(["sleep", "97531"]) === 0) await Bun.sleep(20);
+  child.kill("SIGINT");
+  expect(await child.exited).toBe(130);
+  expect(await child.stdout.text()).toContain("interrupted by SIGINT");
+  expect(count(["sleep", "97531"])).toBe(0);
+});
+
+test("a report that was cut off is none", () => {
+  const whole =
+    '<testsuites name="bun" tests="5" assertions="9" failures="1" skipped="2" time="1">\n</testsuites>\n';
+  expect(parseReport(whole)).toEqual({ passed: 2, failed: 1, skipped: 2 });
+  for (const text of [
+    "",
+    whole.slice(0, -15),
+    whole.replace(' tests="5"', ""),
+    whole.replace('"5"', '"1"'),
+  ]) {
+    expect(parseReport(text)).toBeUndefined();
+  }
+});
