@@ -13,7 +13,13 @@ import {
   type Sysctls,
   spineScript,
 } from "./hostile.ts";
-import { namespaceName, ownsNamespace, type PlannedNamespace, type Topology } from "./topology.ts";
+import {
+  type LinkEnd,
+  namespaceName,
+  ownsNamespace,
+  type PlannedNamespace,
+  type Topology,
+} from "./topology.ts";
 
 /** rtm_protocol of an administrator's routes: these are none of the agent's. */
 const STATIC = 4;
@@ -33,9 +39,7 @@ export async function buildUnderlay(plan: Topology, aborted?: AbortSignal): Prom
       at(rack.namespace).changeLink(rack.bridge, { up: true });
     }
     await makeLinks(plan, at, aborted);
-    for (const { namespace, destination, gateway } of plan.routes) {
-      at(namespace).replaceRoute({ destination, gateway, link: "eth0", protocol: STATIC });
-    }
+    for (const end of plan.links.flatMap((l) => l.ends)) configureLink(at(end.namespace), end, plan);
     await makeFirewalls(plan, at);
   } finally {
     for (const handle of handles.values()) handle.close();
@@ -82,11 +86,21 @@ async function makeLinks(
         up: true,
         ...(end.bridge === undefined ? {} : { master: end.bridge }),
       });
-      for (const address of end.addresses) namespace.replaceAddress({ link: end.name, address });
     }
     // A switch forwards only once the kernel has noticed the carrier, and for a veth whose ends have the same
     // index it looks once a second. Asking for the link makes it look now (rtnl_getlink, linkwatch_sync_dev).
     for (const end of ends) at(end.namespace).link(end.name);
+  }
+}
+
+/** The administrator's part of a link that is up: its addresses, and the routes over it. */
+export function configureLink(namespace: NetworkNamespace, end: LinkEnd, plan: Topology): void {
+  for (const address of end.addresses) namespace.replaceAddress({ link: end.name, address });
+  if (end.name !== "eth0") return;
+  for (const route of plan.routes) {
+    if (route.namespace !== end.namespace) continue;
+    const { destination, gateway } = route;
+    namespace.replaceRoute({ destination, gateway, link: end.name, protocol: STATIC });
   }
 }
 

@@ -21,6 +21,7 @@ import type { LabStatus } from "../status.ts";
 import { type PlannedNode, planTopology, podNamespaceName } from "../topology.ts";
 import { Agent } from "./agents.ts";
 import { endLeftProcesses, LeftNamespaces } from "./leftovers.ts";
+import { manageUnderlay } from "./network-manager.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { Pods } from "./pods.ts";
 import { Limit } from "./wait.ts";
@@ -61,6 +62,7 @@ class Supervisor {
   #sourceErrors: readonly string[] = [];
   #sourceWarnings: readonly string[] = [];
   #watch: DirectoryWatch | undefined;
+  #unmanage: (() => void) | undefined;
   #server: Bun.Server<undefined> | undefined;
   #recordTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -98,6 +100,7 @@ class Supervisor {
     this.#left = new LeftNamespaces(this.#lab, nodes);
     this.#record();
     this.#serve(stop);
+    this.#unmanage = manageUnderlay(planTopology(this.#labOptions), this.#logger);
     for (const agent of this.#agents.values()) agent.start();
     const paths = labPaths(this.#lab);
     this.#watch = watchDirectory(this.#labOptions.manifests ?? paths.manifests, (rows) => {
@@ -113,6 +116,7 @@ class Supervisor {
   /** Stops containers and agents; namespaces and files stay for `down`, or for the next supervisor. */
   async stop(): Promise<void> {
     this.#watch?.stop();
+    this.#unmanage?.();
     await this.#pods.stop();
     await Promise.all([...this.#agents.values()].map((agent) => agent.stop()));
     for (const agent of this.#agents.values()) agent.network.close();
