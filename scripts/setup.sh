@@ -11,7 +11,7 @@
 
 # ip and ping are for the commands that Weft's examples show.
 WEFT_RUN_PACKAGES=(ca-certificates nodejs npm nftables iproute2 iputils-ping)
-WEFT_TEST_PACKAGES=(containernetworking-plugins iperf3 procps tcpdump)
+WEFT_TEST_PACKAGES=(arping containernetworking-plugins iperf3 procps tcpdump)
 # Cloud images install updates for a minute after their first start, under apt's lock.
 WEFT_APT_WAIT_SECONDS=${WEFT_APT_WAIT_SECONDS-300}
 
@@ -70,7 +70,7 @@ weft_missing() {
       iproute2) command -v ip ;;
       iputils-ping) command -v ping ;;
       procps) command -v ps ;;
-      iperf3 | tcpdump) command -v "$package" ;;
+      arping | iperf3 | tcpdump) command -v "$package" ;;
       *) false ;;
     esac >/dev/null || ask+=("$package")
   done

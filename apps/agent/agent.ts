@@ -75,6 +75,7 @@ export async function startAgent(
     plan,
     pods,
     logger,
+    lost: () => fabric.lost(),
     deadline: ADD_DEADLINE_MS,
   });
 
@@ -173,6 +174,7 @@ export async function startAgent(
     node: options.node,
     clusterDirectory: options.clusterDirectory,
     settingsFile: options.settingsFile,
+    lastSettingsFile: options.lastSettings,
     capabilities: probeCapabilities(release(), probeVxlan(kernel.self)),
     underlay: readUnderlay(kernel.self),
   });

@@ -12,7 +12,10 @@ import { deletePair, gatewayOf, type Plan } from "@weft/apply";
 import {
   describeError,
   familyOf,
+  hintOf,
+  isExists,
   isNotFound,
+  isUnsupported,
   type Logger,
   macFromSeed,
   parseIp,
@@ -24,7 +27,7 @@ import { CniError, OWN_CODE } from "@weft/cni";
 import { GATEWAY_MAC } from "@weft/compile";
 import type { Ledger } from "@weft/ipam";
 import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/port";
-import type { Drift, Workload } from "@weft/model";
+import type { Drift, Problem, Workload } from "@weft/model";
 import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
 import { KeyedLock } from "./keyed-lock.ts";
 import type { PodPlan } from "./pod-plan.ts";
@@ -36,6 +39,8 @@ export interface AttachmentsOptions {
   readonly plan: Plan;
   readonly pods: PodPlan;
   readonly logger: Logger;
+  /** What keeps the node's plan from being up to date, if something does. */
+  readonly lost: () => Problem | undefined;
   /** Milliseconds that an ADD may take once the agent is ready. */
   readonly deadline: number;
 }
@@ -181,7 +186,9 @@ export class Attachments {
     pods.set([workload]);
     step("add:planned");
     const rows = pods.rows(workload.id);
-    await this.#withDeadline(plan.applier.flush(plan.keys(rows)), signal);
+    await this.#withDeadline(plan.applier.flush(plan.keys(rows)), signal).catch((error: unknown) => {
+      throw this.#refusal(error);
+    });
     step("add:applied");
     const drift = await plan.drift("", rows);
     if (drift.length > 0) {
@@ -194,6 +201,22 @@ export class Attachments {
       );
     }
     step("add:read-back");
+  }
+
+  /** What the kernel says to a row, in the plugin's terms: "invalid" there is no fault of the configuration. */
+  #refusal(error: unknown): unknown {
+    if (error instanceof CniError || isExists(error) || isUnsupported(error)) return error;
+    const lost = this.#o.lost();
+    if (lost !== undefined) {
+      return new CniError(OWN_CODE.nodeNotReady, `the node is not ready: ${lost.message}`, {
+        hint: lost.hint,
+        cause: error,
+      });
+    }
+    return new CniError(OWN_CODE.kernelRefused, describeError(error), {
+      hint: hintOf(error) ?? "See `weft status` and the agent's log.",
+      cause: error,
+    });
   }
 
   /** Never throws: what cannot be taken back now stays in the ledger and is tried again by collect(). */

@@ -3,10 +3,12 @@
  * compiling them takes as long as it takes; nothing with a deadline runs here. It knows no kernel: facts of the
  * underlay come in as rows, facts for the plan go out as rows.
  */
+import { describeError } from "@weft/base";
 import { type ManifestRows, readDirectory, watchDirectory, watchSettings } from "@weft/cluster";
 import { createFabric, type Fact } from "@weft/compile";
-import { DEFAULT_SETTINGS, type Settings } from "@weft/model";
+import type { Settings } from "@weft/model";
 import type { Change } from "@weft/store";
+import { LastSettings } from "./last-settings.ts";
 import type { FromCluster, KeyedFact, ToCluster } from "./messages.ts";
 import { step } from "./steps.ts";
 
@@ -59,8 +61,14 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
   // take their routes away for a moment.
   commit(() => {
     fabric.underlay.replaceAll(message.underlay);
-    takeSettings(DEFAULT_SETTINGS);
-    watchSettings(message.settingsFile, (settings, error) => {
+    const last = new LastSettings(message.lastSettingsFile, (error) =>
+      post({ type: "log", level: "warn", message: `cannot keep the settings: ${describeError(error)}` }),
+    );
+    let wasGood = false;
+    watchSettings(message.settingsFile, (given, error) => {
+      wasGood ||= error === undefined;
+      const settings = wasGood ? given : (last.read() ?? given);
+      if (error === undefined) last.keep(settings);
       post({ type: "settings", settings, error });
       commit(() => takeSettings(settings));
     });

@@ -73,6 +73,11 @@ export class FabricState {
     return this.#of("path").map((f) => f.path);
   }
 
+  /** Why there is no context now, though there may have been one: the plan is the last good one. */
+  lost(): Problem | undefined {
+    return this.#behind ? this.problems()[0] : undefined;
+  }
+
   problems(): Problem[] {
     return this.#of("problem").map((f) => f.problem);
   }

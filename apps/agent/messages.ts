@@ -10,6 +10,7 @@ export type ToCluster =
       readonly node: string;
       readonly clusterDirectory: string;
       readonly settingsFile: string;
+      readonly lastSettingsFile: string;
       readonly capabilities: Capabilities;
       readonly underlay: readonly UnderlayLink[];
     }

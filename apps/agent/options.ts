@@ -12,6 +12,8 @@ export interface AgentOptions {
   readonly socket: string;
   readonly queue: string;
   readonly ledger: string;
+  /** Copy of the settings in force: what counts when the file is invalid at the next start. */
+  readonly lastSettings: string;
   readonly conflist: string;
   readonly binDirectory: string;
 }
@@ -36,6 +38,7 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     socket: `${root}${SOCKET_PATH}`,
     queue: `${root}${QUEUE_PATH}`,
     ledger: `${root}/var/lib/weft/ledger.sqlite`,
+    lastSettings: `${root}/var/lib/weft/settings.json`,
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
     binDirectory: `${root}/opt/cni/bin`,
   };

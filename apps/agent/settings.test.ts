@@ -173,21 +173,36 @@ test("the own Node is removed: the last plan stays, also over a restart, until t
   expect(changes(before, viewOf(node.node))).toEqual([]);
 });
 
-test("the node's address leaves its link for a while: the last plan stays", async () => {
-  const before = viewOf(node.node).filter((line) => line.includes(pod.hostLink));
-  node.node.self.deleteAddress("eth0", parseIpWithLength("fd00:30::11/64"));
-  await eventually("it is told", async () => (await node.status()).problems.length > 0);
-  const extra = await node.add();
-  await node.del(extra);
-  node.node.self.replaceAddress({ link: "eth0", address: parseIpWithLength("fd00:30::11/64") });
-  await eventually("it is good again", async () => (await node.status()).problems.length === 0);
-  await node.settled();
-  expect(viewOf(node.node).filter((line) => line.includes(pod.hostLink))).toEqual(before);
-});
-
 test("through all of this no packet between standing pods was lost", async () => {
   for (const { what, sent, received } of await standing.stop()) {
     console.log(`${what}: ${received} of ${sent} packets`);
     if (what.startsWith("pod")) expect(sent - received).toBeLessThanOrEqual(1);
   }
+});
+
+test("the node's own addresses leave their link: pods keep each other, new ones are refused, until they are back", async () => {
+  const addresses = ["172.30.0.11/24", "fd00:30::11/64"].map(parseIpWithLength);
+  const before = viewOf(node.node);
+  const peer = standing.pods[1] as TestPod;
+  for (const address of addresses) node.node.self.deleteAddress("eth0", address);
+  await eventually("it is told", async () => (await node.status()).problems.length > 0);
+  for (const ip of peer.addresses)
+    await eventually(`${ip} is reached`, () => pod.try("ping", "-c1", "-W1", ip).code === 0);
+  const extra = node.pod();
+  const { error } = await node.call("ADD", extra);
+  expect(error?.code).toBe(107);
+  expect(error?.msg).toContain("is on none of this machine's links");
+  expect(error?.details).toContain("Give the link its address");
+  expect(extra.self.link("eth0")).toBeUndefined();
+  const { ready, plan } = await node.status();
+  expect(ready).toBe(true);
+  const routes = plan.find((t) => t.kind === "route");
+  expect(routes?.lastError).toContain("is on none of the node's links");
+  for (const address of addresses) node.node.self.replaceAddress({ link: "eth0", address });
+  node.node.sh("ip route replace default via 172.30.0.1 dev eth0");
+  await eventually("it is good again", async () => (await node.status()).problems.length === 0);
+  await node.settled();
+  expect(changes(before, viewOf(node.node))).toEqual([]);
+  await node.add(extra);
+  await node.del(extra);
 });

@@ -27,6 +27,9 @@ export function findAgents(where: Where): AgentAddress[] {
 /** The lab that is meant; undefined: this node's own agent. */
 export function labName(where: Where): string | undefined {
   if (where.lab !== undefined) return where.lab;
+  if (process.getuid?.() !== 0) {
+    throw new WeftError("permission", "agents and labs speak to root only", { hint: "Run this with sudo." });
+  }
   if (existsSync(SOCKET_PATH)) return undefined;
   const labs = listLabs();
   if (labs.length === 1) return labs[0];

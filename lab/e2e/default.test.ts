@@ -78,7 +78,7 @@ test("a second up is content, other options are refused", async () => {
 test("goes down without a trace", async () => {
   const before = footprint(lab.name);
   expect(before.processes.length).toBeGreaterThan(10);
-  expect(before.namespaces.size).toBe(14);
+  expect(before.namespaces).toBe(14);
   const done = await lab.down();
   expect(done.code).toBe(0);
   expect(done.stdout).toContain("14 namespaces");

@@ -1,5 +1,6 @@
 /** What is interrupted, killed or doubled. */
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { identify } from "../processes.ts";
 import { Lab } from "./harness/lab.ts";
 import { footprint, remains } from "./harness/remains.ts";
@@ -31,7 +32,7 @@ test("two labs at once do not see one another", async () => {
 
 describe("Ctrl-C in the middle of up leaves nothing", () => {
   for (const stage of ["", "underlay: ", "agents: "]) {
-    test(stage === "" ? "at once" : `after "${stage.trim()}"`, async () => {
+    test(stage === "" ? "as soon as there is something" : `after "${stage.trim()}"`, async () => {
       const lab = new Lab();
       const up = start([WEFT, "lab", "up", "--name", lab.name]);
       let said = "";
@@ -42,7 +43,11 @@ describe("Ctrl-C in the middle of up leaves nothing", () => {
         seen = footprint(lab.name);
         up.kill("SIGINT");
       };
-      if (stage === "") setTimeout(interrupt, 60);
+      if (stage === "") {
+        const begun = (): boolean => existsSync(`/run/weft-lab/${lab.name}`);
+        await until("something is made", 20_000, async () => begun(), undefined, 1);
+        interrupt();
+      }
       for await (const bytes of up.stdout) {
         said += Buffer.from(bytes).toString();
         if (!signalled && stage !== "" && said.includes(stage)) interrupt();

@@ -1,8 +1,10 @@
 /** Calls that fail: the row says so, the others go on, it is tried again; and the order in which things are done. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import { type ErrorCode, parseIp, parsePrefix, WeftError } from "@weft/base";
+import { type ErrorCode, hostPrefix, parseIp, parseMac, parsePrefix, WeftError } from "@weft/base";
 import type { FakeKernel } from "@weft/kernel/fake";
+import type { Nftables } from "@weft/kernel/port";
 import { PLAN_KINDS, type PlanRow, type PlanRowOf, planKey } from "@weft/model";
+import { RULESET, RULESET_VERSION } from "./ruleset.ts";
 import { attachmentCase, CASES, UPLINK } from "./testing/cases.ts";
 import { TestNode } from "./testing/node.ts";
 import { type Container, fakeWorld, type World } from "./testing/worlds.ts";
@@ -139,11 +141,7 @@ test("a namespace that its path does not name any more is not touched", async ()
 
 test("an interface that another made in the container is not touched", async () => {
   const { row } = attachmentCase(container, "dual");
-  container.inside.createBridge(
-    "eth0",
-    rowOf("tunnel").kind === "tunnel" ? ("02:00:00:00:00:77" as never) : ("" as never),
-    1500,
-  );
+  container.inside.createBridge("eth0", parseMac("02:00:00:00:00:77"), 1500);
   await node.go([row]);
   expect(node.errors()).toEqual(["attachment a/eth0: the container already has an interface eth0"]);
   expect(container.inside.link("eth0")?.kind).toBe("bridge");
@@ -219,14 +217,60 @@ describe("order", () => {
   });
 });
 
+describe("what hangs on a container's link", () => {
+  const attachment = (): PlanRowOf<"attachment"> =>
+    attachmentCase(container, "dual").row as PlanRowOf<"attachment">;
+  const hanging = (): PlanRow[] =>
+    attachment().addresses.flatMap((ip): PlanRow[] => [
+      { ...(rowOf("neighbour 10.244.2.1") as PlanRowOf<"neighbour">), link: attachment().hostLink, ip },
+      {
+        ...route(3),
+        destination: hostPrefix(ip),
+        link: attachment().hostLink,
+        gateway: undefined,
+        onlink: false,
+        source: undefined,
+      },
+    ]);
+
+  test.each([
+    ["the link went", () => world.self.deleteLink("weft0000000000a")],
+    ["the link was down", () => world.self.changeLink("weft0000000000a", { up: false })],
+    [
+      "the link had another Ethernet address",
+      () => world.self.changeLink("weft0000000000a", { mac: parseMac("02:00:00:00:00:b1") }),
+    ],
+    [
+      "the container's end went to another name",
+      () => {
+        container.inside.changeLink("eth0", { up: false });
+        container.inside.changeLink("eth0", { rename: "net0" });
+      },
+    ],
+  ])("is back with the attachment alone: %s", async (_, damage) => {
+    const rows = [attachment(), ...hanging()];
+    await node.go(rows);
+    await damage();
+    expect(await node.drift()).not.toEqual([]);
+    await node.plan.applier.repair(node.plan.keys([attachment()]));
+    expect(await node.drift()).toEqual([]);
+  });
+
+  test("is back when the attachment changes so that the kernel drops it", async () => {
+    await node.go([attachment(), ...hanging()]);
+    await node.go([{ ...attachment(), hostMac: parseMac("02:00:00:00:00:b2") }, ...hanging()]);
+    expect(await node.drift()).toEqual([]);
+  });
+});
+
 describe("what happens between reading and writing", () => {
   const leftover = "weft0000000000a";
   const strayPair = (): void =>
     world.self.createVeth({
       name: leftover,
-      mac: "02:00:00:00:00:a8" as never,
+      mac: parseMac("02:00:00:00:00:a8"),
       mtu: 1400,
-      peer: { name: "stray", mac: "02:00:00:00:00:a7" as never, mtu: 1400 },
+      peer: { name: "stray", mac: parseMac("02:00:00:00:00:a7"), mtu: 1400 },
     });
 
   test("a link that is a leftover when it is read, and wanted when it would be removed, stays", async () => {
@@ -257,12 +301,32 @@ describe("what happens between reading and writing", () => {
 
   test("an element that comes while the tables are being made is not lost", async () => {
     const one = rowOf("allowed-source 10.244.1.5") as PlanRowOf<"allowed-source">;
-    const two = { ...one, ip: parseIp("10.244.1.6") };
-    node.want([one]);
-    const first = node.plan.applier.flush();
-    node.want([one, two]);
-    await Promise.all([first, node.plan.applier.flush(node.plan.keys([two]))]);
-    expect(await node.drift()).toEqual([]);
+    const [two, three] = [
+      { ...one, ip: parseIp("10.244.1.6") },
+      { ...one, ip: parseIp("10.244.1.7") },
+    ];
+    const begun = Promise.withResolvers<void>();
+    const taken = Promise.withResolvers<void>();
+    const run = (script: string): Promise<void> => {
+      begun.resolve();
+      return taken.promise.then(() => world.kernel.nftables.run(script));
+    };
+    const slow: Nftables = new Proxy(world.kernel.nftables, {
+      get: (nftables, name: keyof Nftables) => (name === "run" ? run : nftables[name]),
+    });
+    const late = new TestNode({ ...world, kernel: { ...world.kernel, nftables: slow } });
+    // An older version stands, which takes elements that would go with it.
+    await world.nftables.run(RULESET.replaceAll(`version_${RULESET_VERSION}`, "version_0"));
+    await late.drift();
+    late.want([one, two]);
+    const first = late.plan.applier.flush();
+    await begun.promise;
+    late.want([one, three]);
+    const second = late.plan.applier.flush(late.plan.keys([two, three]));
+    taken.resolve();
+    await Promise.all([first, second]);
+    expect(late.errors()).toEqual([]);
+    expect(await late.drift()).toEqual([]);
     expect(world.writes.filter((w) => w.startsWith("run"))).toHaveLength(1);
   });
 

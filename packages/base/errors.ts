@@ -41,10 +41,17 @@ export class WeftError extends Error {
 
 /** True if `error` or anything in its chain of causes is a WeftError of that code. */
 export function hasCode(error: unknown, code: ErrorCode): boolean {
-  for (let e: unknown = error; e instanceof Error; e = e.cause) {
-    if (e instanceof WeftError && e.code === code) return true;
+  return chainOf(error).some((e) => e instanceof WeftError && e.code === code);
+}
+
+/** The error and its causes, from the outside in, each once: a chain that leads back to itself has an end. */
+function chainOf(error: unknown): unknown[] {
+  const chain = new Set<unknown>();
+  for (let e: unknown = error; e !== undefined && e !== null && !chain.has(e); ) {
+    chain.add(e);
+    e = e instanceof Error ? e.cause : undefined;
   }
-  return false;
+  return [...chain];
 }
 
 export const isNotFound = (e: unknown): boolean => hasCode(e, "not-found");
@@ -59,17 +66,15 @@ export const isExhausted = (e: unknown): boolean => hasCode(e, "exhausted");
 /** One line for a log or a status row: the message, and the messages of its causes. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
-  for (let e: unknown = error; e !== undefined && e !== null; e = e instanceof Error ? e.cause : undefined) {
-    const text = e instanceof Error ? e.message : String(e);
+  for (const e of chainOf(error)) {
+    const text = e instanceof Error ? e.message : typeof e === "object" ? "" : String(e);
     if (!parts.some((p) => p.includes(text))) parts.push(text);
   }
-  return parts.join(": ");
+  return parts.filter((p) => p !== "").join(": ") || "unknown error";
 }
 
 /** The hint nearest to the surface, if any error of the chain has one. */
 export function hintOf(error: unknown): string | undefined {
-  for (let e: unknown = error; e instanceof Error; e = e.cause) {
-    if (e instanceof WeftError && e.hint !== undefined) return e.hint;
-  }
+  for (const e of chainOf(error)) if (e instanceof WeftError && e.hint !== undefined) return e.hint;
   return undefined;
 }

@@ -12,6 +12,10 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
 }
 
+/** Names and messages come from others: none of them may begin a line of its own or move a terminal's cursor. */
+const printable = (text: string): string =>
+  text.replaceAll(/\p{Cc}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 /** A logger that hands finished lines to `write`, which gets no newline. */
@@ -22,11 +26,11 @@ export function createLogger(
 ): Logger {
   const log = (level: LogLevel, message: string, fields: LogFields = {}): void => {
     if (RANK[level] < RANK[least]) return;
-    let line = `${new Date(now()).toISOString()} ${level.padEnd(5)} ${message}`;
+    let line = `${new Date(now()).toISOString()} ${level.padEnd(5)} ${printable(message)}`;
     for (const [k, v] of Object.entries(fields)) {
       if (v === undefined) continue;
       const s = String(v);
-      line += ` ${k}=${/^[^\s"=]+$/.test(s) ? s : JSON.stringify(s)}`;
+      line += ` ${k}=${/^[^\s"=\p{Cc}]+$/u.test(s) ? s : printable(JSON.stringify(s))}`;
     }
     write(line);
   };

@@ -49,8 +49,12 @@ export function parseIpWithLength(text: string): IpWithLength {
   return `${ip}/${length}` as IpWithLength;
 }
 
-/** The prefix of that length which contains `ip`: host bits are cleared. */
+/** The prefix of that length which contains `ip`: host bits are cleared. Throws "invalid" for a length that is none. */
 export function makePrefix(ip: string, length: number): Prefix {
+  const bits = bitsOf(familyOf(ip));
+  if (!Number.isInteger(length) || length < 0 || length > bits) {
+    throw new WeftError("invalid", `${ip}/${length}: a prefix length is 0 to ${bits}`);
+  }
   const bytes = Uint8Array.from(ipBytes(ip));
   for (let i = 0; i < bytes.length; i++) {
     const keep = Math.min(8, Math.max(0, length - i * 8));
@@ -91,9 +95,14 @@ export function addressAt(p: string, offset: bigint): IpAddress {
 
 /** The sub-prefix number `index` of the given length: subnetAt("10.0.0.0/16", 24, 2) is 10.0.2.0/24. */
 export function subnetAt(p: string, length: number, index: bigint): Prefix {
-  const shift = BigInt(bitsOf(familyOf(p)) - length);
-  if (length < prefixLength(p) || index < 0n || index >= 1n << BigInt(length - prefixLength(p))) {
+  const bits = bitsOf(familyOf(p));
+  if (
+    length > bits ||
+    length < prefixLength(p) ||
+    index < 0n ||
+    index >= 1n << BigInt(length - prefixLength(p))
+  ) {
     throw new WeftError("exhausted", `${p} has no /${length} number ${index}`);
   }
-  return `${ipFromBigInt(ipToBigInt(prefixIp(p)) + (index << shift), familyOf(p))}/${length}` as Prefix;
+  return `${ipFromBigInt(ipToBigInt(prefixIp(p)) + (index << BigInt(bits - length)), familyOf(p))}/${length}` as Prefix;
 }

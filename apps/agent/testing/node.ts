@@ -92,6 +92,8 @@ export class TestNode {
   agent: Bun.Subprocess | undefined;
   /** How often the agent was started. */
   starts = 0;
+  /** Processes of the test in the node's or its pods' namespaces; ended with the node. */
+  readonly companions: Bun.Subprocess[] = [];
   readonly #pods = new Set<TestPod>();
 
   constructor(options: TestNodeOptions = {}) {
@@ -325,6 +327,7 @@ export class TestNode {
 
   async close(): Promise<void> {
     await this.stop("SIGKILL");
+    for (const child of this.companions) child.kill("SIGKILL");
     for (const pod of this.#pods) pod.remove();
     this.node.remove();
     this.outside.remove();

@@ -32,10 +32,12 @@ export class StandingPods {
   static async start(node: TestNode): Promise<StandingPods> {
     const [a, b] = [await node.add(), await node.add()];
     node.outside.sh(`ip route replace ${a.addresses[0]} via ${ADDRESSES[0]}`);
-    const ping = (what: string, from: TestNamespace, to: string | undefined): Pinging => ({
-      what,
-      child: spawnIn(from.self, ["ping", "-q", "-i", EVERY_SECONDS, to ?? ""], { stdout: "pipe" }),
-    });
+    const ping = (what: string, from: TestNamespace, to: string | undefined): Pinging => {
+      const argv = ["setpriv", "--pdeathsig", "KILL", "ping", "-q", "-i", EVERY_SECONDS, to ?? ""];
+      const child = spawnIn(from.self, argv, { stdout: "pipe" });
+      node.companions.push(child);
+      return { what, child };
+    };
     return new StandingPods(
       [a, b],
       [

@@ -9,18 +9,20 @@ import { run } from "./weft.ts";
 /** What a running lab consists of, to be looked for after it is down. */
 export interface Footprint {
   readonly name: string;
+  /** Those that it has started, and all others in its namespaces. */
   readonly processes: readonly ProcessIdentity[];
-  readonly namespaces: ReadonlySet<string>;
+  readonly namespaces: number;
 }
 
 export function footprint(name: string): Footprint {
   const identities = labNamespaces(name).flatMap((n) => namespaceIdentity(namedPath(n)) ?? []);
   const namespaces = new Set(identities);
-  return { name, processes: [...readProcesses(name), ...processesIn(namespaces)], namespaces };
+  const processes = [...readProcesses(name), ...processesIn(namespaces)];
+  return { name, processes, namespaces: namespaces.size };
 }
 
 /** Names of everything that is still there; empty when the lab left nothing. */
-export async function remains({ name, processes, namespaces }: Footprint): Promise<string[]> {
+export async function remains({ name, processes }: Footprint): Promise<string[]> {
   const files = existsSync(LAB_DIRECTORY) ? readdirSync(LAB_DIRECTORY) : [];
   const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
   return [
@@ -28,7 +30,6 @@ export async function remains({ name, processes, namespaces }: Footprint): Promi
     ...files.filter((f) => f === name || f.startsWith(`${name}.`)),
     ...mounts.filter((line) => line.includes(`/weft-${name}-`) || line.includes(`${LAB_DIRECTORY}/${name}`)),
     ...processes.filter(isAlive).map((p) => `process ${p.pid}`),
-    ...processesIn(namespaces).map((p) => `process ${p.pid} in a namespace of the lab`),
     ...processesOf(name),
     ...(await inRootNamespace()),
   ];

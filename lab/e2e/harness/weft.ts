@@ -136,13 +136,14 @@ export async function until<T>(
   ms: number,
   look: () => Promise<T | undefined | false>,
   seen: () => unknown = () => "",
+  pollMs = 50,
 ): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}; ${JSON.stringify(seen())}`);
-    await Bun.sleep(50);
+    await Bun.sleep(pollMs);
   }
 }
 

@@ -150,14 +150,23 @@ function establish(
     // The other end was taken away or renamed: a pair cannot be mended, only made again.
     return self.deleteLink(row.hostLink).then(() => {
       make(kernel, row, inside);
-      settle(kernel, row, undefined, inside);
-      return context.disturbed(row.hostLink);
+      hostSide.establish(self, row);
+      return both(podSide.establish(inside, row), context.disturbed(row.hostLink));
     });
   }
   if (host === undefined) make(kernel, row, inside);
-  const lost = settle(kernel, row, previous, inside);
-  if (host === undefined ? previous !== undefined : lost) return context.disturbed(row.hostLink);
+  const lost = hostSide.establish(self, row);
+  const usable = podSide.establish(inside, row);
+  if (previous !== undefined) podSide.retire(inside, previous, row);
+  const isOld = host !== undefined;
+  return (isOld && lost) || (!isOld && previous !== undefined)
+    ? both(usable, context.disturbed(row.hostLink))
+    : usable;
 }
+
+const both = async (...all: readonly (Promise<void> | undefined)[]): Promise<void> => {
+  await Promise.all(all);
+};
 
 function make(kernel: Kernel, row: AttachmentRow, inside: NetworkNamespace): void {
   if (inside.link(row.interface) !== undefined) {
@@ -173,19 +182,6 @@ function make(kernel: Kernel, row: AttachmentRow, inside: NetworkNamespace): voi
     alias: row.alias,
     peer: { name: row.interface, mac: row.mac, mtu: row.mtu, namespace: inside },
   });
-}
-
-/** Brings both ends to the row. True if the node's end lost routes or neighbours by that. */
-function settle(
-  kernel: Kernel,
-  row: AttachmentRow,
-  previous: AttachmentRow | undefined,
-  inside: NetworkNamespace,
-): boolean {
-  const lost = hostSide.establish(kernel.self, row);
-  podSide.establish(inside, row);
-  if (previous !== undefined) podSide.retire(inside, previous, row);
-  return lost;
 }
 
 function compare(kernel: Kernel, row: AttachmentRow, host: Link, addresses: readonly Address[]): string[] {

@@ -1,7 +1,7 @@
 /** Routes with our protocol number. Routes of others are never looked at, whatever their destination. */
-import { familyOf, hostPrefix, isInvalid } from "@weft/base";
+import { familyOf, hostPrefix, isInvalid, prefixIp, WeftError } from "@weft/base";
 import { type NetworkNamespace, ROUTE_PROTOCOL, type Route, type RouteSpec } from "@weft/kernel/port";
-import type { RouteRow } from "@weft/model";
+import { planKey, type RouteRow } from "@weft/model";
 import { differences, type KindContext, type KindOps } from "../kind.ts";
 
 export function routeSpec(row: RouteRow): RouteSpec {
@@ -42,8 +42,7 @@ export function routeOps({ kernel }: KindContext<"route">): KindOps<"route", Rou
         if (rows === undefined || links.has(undefined)) return ns.routes({ protocol: ROUTE_PROTOCOL });
         return [...links].flatMap((link) => routesOn(ns, link as string));
       },
-      keyOf: (r) =>
-        r.protocol === ROUTE_PROTOCOL ? `${r.destination} table ${r.table} metric ${r.metric}` : undefined,
+      keyOf: (r) => (r.protocol === ROUTE_PROTOCOL ? keyOf(r) : undefined),
       matches: (row, r) => describe(row, r) === "",
       delete: (r) => ns.deleteRoute(r),
     },
@@ -61,6 +60,7 @@ function replace(ns: NetworkNamespace, row: RouteRow): void {
   try {
     ns.replaceRoute(spec);
   } catch (error) {
+    if (isInvalid(error) && lacksSource(ns, row)) throw withoutSource(ns, row, error);
     if (!isInvalid(error) || !row.onlink || row.gateway === undefined || familyOf(row.destination) === 4)
       throw error;
     const { link, protocol, metric } = spec as Required<RouteSpec>;
@@ -72,6 +72,28 @@ function replace(ns: NetworkNamespace, row: RouteRow): void {
       ns.deleteRoute(toGateway);
     }
   }
+}
+
+const keyOf = (r: Route): string => `${r.destination} table ${r.table} metric ${r.metric}`;
+
+const lacksSource = (ns: NetworkNamespace, row: RouteRow): boolean =>
+  row.source !== undefined && !ns.addresses().some((a) => prefixIp(a.address) === row.source);
+
+/**
+ * The kernel takes no source address that is on no link, and drops IPv4 routes when theirs goes: but a pod should
+ * not lose its route because the node has lost its address. It gets one without, and the row stays in error.
+ */
+function withoutSource(ns: NetworkNamespace, row: RouteRow, cause: unknown): WeftError {
+  const { source, ...spec } = routeSpec(row);
+  const stands = ns
+    .routes({ protocol: ROUTE_PROTOCOL })
+    .some((r) => keyOf(r) === planKey(row) && r.source === undefined && r.link === row.link);
+  // Written again with each retry, it would cause events that cause the next one.
+  if (!stands) ns.replaceRoute(spec);
+  return new WeftError("unavailable", `its source address ${source} is on none of the node's links`, {
+    hint: "Give the node its address back; until then the node itself may not reach this destination.",
+    cause,
+  });
 }
 
 function routesOn(ns: NetworkNamespace, link: string): Route[] {

@@ -20,6 +20,7 @@ import type { AttachmentRow } from "@weft/model";
 import { stopAddressGeneration } from "../ipv6.ts";
 import { differences } from "../kind.ts";
 import { gatewaysOf } from "./gateway.ts";
+import { notUsableYet, untilUsable } from "./usable.ts";
 
 const DEFAULT4 = parsePrefix("0.0.0.0/0");
 const DEFAULT6 = parsePrefix("::/0");
@@ -52,10 +53,11 @@ function routesOf(row: AttachmentRow): RouteSpec[] {
 }
 
 export const podSide = {
-  establish(inside: NetworkNamespace, row: AttachmentRow): void {
+  /** A promise when the kernel needs a moment until packets reach the addresses. */
+  establish(inside: NetworkNamespace, row: AttachmentRow): Promise<void> | undefined {
     const name = row.interface;
     const link = inside.link(name);
-    if (link === undefined) return;
+    if (link === undefined) return undefined;
     if (link.mac !== row.mac) inside.changeLink(name, { mac: row.mac });
     // First the MTU: with one below 1280 there would be no IPv6 settings to write.
     if (link.mtu !== row.mtu) inside.changeLink(name, { mtu: row.mtu });
@@ -76,6 +78,7 @@ export const podSide = {
     }
     for (const gateway of gatewaysOf(row.addresses)) inside.replaceNeighbour(name, gateway, row.hostMac);
     for (const route of routesOf(row)) inside.replaceRoute(route);
+    return untilUsable(inside, name, addressesOf(row));
   },
 
   /** Takes away what an earlier row had and this one has not. What others put there stays. */
@@ -103,6 +106,9 @@ export const podSide = {
       if (!addresses.some((a) => a.address === wanted && !a.tentative))
         found.push(`${where}: ${wanted} is absent`);
     }
+    const held = addressesOf(row).filter((wanted) => addresses.some((a) => a.address === wanted));
+    for (const address of notUsableYet(inside, row.interface, held))
+      found.push(`${where}: ${address} is not usable yet`);
     const neighbours = inside.neighbours(row.interface);
     for (const gateway of gatewaysOf(row.addresses)) {
       const ok = neighbours.some((n) => n.ip === gateway && n.mac === row.hostMac && n.state === "permanent");

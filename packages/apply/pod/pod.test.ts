@@ -122,6 +122,16 @@ describe("dual stack", () => {
     });
   });
 
+  test("the kernel takes packets to the addresses by the time that they are said to be there", async () => {
+    for (let i = 0; i < 20; i++) {
+      await attach("dual");
+      const local = run(container.inside, "ip -6 route show table local").text;
+      for (const ip of ["fd00:10:244:1::5", "fe80::ff:fe00:a2"])
+        expect(local).toContain(`local ${ip} dev eth0`);
+      await node.go([]);
+    }
+  });
+
   test("the container's sysctls stay, but for two of the interface", async () => {
     const before = sysctls();
     expect(before.size).toBeGreaterThan(300);

@@ -1,0 +1,152 @@
+/** A pod sends from its own addresses only: what it forges is dropped at its own link, and counted. */
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
+import { spawnIn } from "@weft/kernel/netns";
+import { TestNode, type TestPod } from "./testing/node.ts";
+import { eventually } from "./testing/wait.ts";
+
+setDefaultTimeout(60_000);
+
+let node: TestNode;
+let pod: TestPod;
+let other: TestPod;
+beforeAll(async () => {
+  node = new TestNode();
+  await node.start();
+  [pod, other] = [await node.add(), await node.add()];
+  // Replies to forged packets have a way back: only Weft stands in between.
+  node.outside.sh("ip route replace 10.240.1.0/24 via 172.30.0.11");
+  node.outside.sh("ip -6 route replace fd00:240:1::/64 via fd00:30::11");
+  await node.settled();
+});
+afterAll(() => node.close());
+// Or the agent would put the pod right in the middle of its forgery.
+beforeEach(() => node.pause(60_000));
+afterEach(async () => {
+  await node.pause(0);
+  await node.settled();
+  for (const ip of [...other.addresses, "172.30.0.1", "fd00:30::1"]) pod.sh(`ping -c1 -W2 ${ip}`);
+});
+
+/** Packets dropped so far, by family of table. */
+function dropped(): { inet: number; arp: number } {
+  const of = (family: string): number => {
+    const text = node.node.sh(`nft list counter ${family} weft spoofed`);
+    return Number(/packets (\d+)/.exec(text)?.[1]);
+  };
+  return { inet: of("inet"), arp: of("arp") };
+}
+
+/** Expects that nothing comes back, and that exactly these packets were dropped. */
+function expectDropped(packets: number, ...argv: string[]): void {
+  const before = dropped().inet;
+  expect(pod.try(...argv).code).not.toBe(0);
+  expect(dropped().inet - before).toBe(packets);
+}
+const ping = (count: number, ...more: string[]): string[] => [
+  "ping",
+  "-i",
+  "0.01",
+  "-c",
+  `${count}`,
+  "-W1",
+  ...more,
+];
+
+describe("IP source", () => {
+  test.each([
+    ["an address of the block that nobody has", "10.240.1.200"],
+    ["an address outside of every block", "192.0.2.7"],
+    ["the node's own address", "172.30.0.11"],
+    ["the gateway's address", "169.254.1.1"],
+  ])("%s", (_, address) => {
+    pod.sh(`ip address add ${address}/32 dev eth0`);
+    expectDropped(3, ...ping(3, "-I", address, "172.30.0.1"));
+    pod.sh(`ip address del ${address}/32 dev eth0`);
+  });
+
+  test("another pod's address", () => {
+    const [four, six] = other.addresses as [string, string];
+    pod.sh(`ip address add ${four}/32 dev eth0`);
+    pod.sh(`ip -6 address add ${six}/128 dev eth0 nodad`);
+    expectDropped(3, ...ping(3, "-I", four, "172.30.0.1"));
+    expectDropped(3, ...ping(3, "-I", six, "fd00:30::1"));
+    pod.sh(`ip address del ${four}/32 dev eth0`);
+    pod.sh(`ip -6 address del ${six}/128 dev eth0`);
+  });
+
+  test.each(["fd00:240:1::200", "2001:db8::7", "fd00:30::11"])("IPv6: %s", (address) => {
+    pod.sh(`ip -6 address add ${address}/128 dev eth0 nodad`);
+    expectDropped(3, ...ping(3, "-I", address, "fd00:30::1"));
+    pod.sh(`ip -6 address del ${address}/128 dev eth0`);
+  });
+
+  test("what is forged makes no connection tracking entry", () => {
+    pod.sh("ip address add 192.0.2.8/32 dev eth0");
+    expectDropped(1, ...ping(1, "-I", "192.0.2.8", "172.30.0.1"));
+    expect(node.node.try("conntrack", "-L", "-s", "192.0.2.8").out).toContain("0 flow entries");
+    pod.sh("ip address del 192.0.2.8/32 dev eth0");
+  });
+});
+
+describe("Ethernet source", () => {
+  test("another address than the pod's, in both families", () => {
+    const mac = pod.self.link("eth0")?.mac;
+    pod.sh("ip link set eth0 address 02:00:00:00:66:66");
+    expectDropped(2, ...ping(2, "172.30.0.1"));
+    expectDropped(2, ...ping(2, "fd00:30::1"));
+    pod.sh(`ip link set eth0 address ${mac}`);
+  });
+});
+
+describe("answers for others", () => {
+  test("ARP: a pod that says it has another's address is not believed, and is counted", async () => {
+    const [four] = other.addresses as [string];
+    pod.sh(`ip address add ${four}/32 dev eth0`);
+    const before = dropped().arp;
+    const entry = node.node.sh(`ip neigh show ${four}`);
+    // Gratuitous ARP, requests and replies.
+    for (const mode of ["-U", "-A"]) pod.try("arping", mode, "-c2", "-w1", "-I", "eth0", "-s", four, four);
+    expect(dropped().arp - before).toBeGreaterThan(0);
+    expect(node.node.sh(`ip neigh show ${four}`)).toBe(entry);
+    pod.sh(`ip address del ${four}/32 dev eth0`);
+  });
+
+  test("NDP: advertisements for another's address are dropped and counted", async () => {
+    const [, six] = other.addresses as [string, string];
+    const before = dropped().inet;
+    pod.self.setSysctl("net/ipv6/conf/eth0/ndisc_notify", "1");
+    pod.sh(`ip -6 address add ${six}/128 dev eth0 nodad`);
+    pod.sh("ip link set eth0 down");
+    pod.sh("ip link set eth0 up");
+    await eventually("an advertisement was dropped", () => dropped().inet > before);
+    const neighbour = node.node.sh(`ip -6 neigh show ${six}`);
+    expect(neighbour).toContain("PERMANENT");
+    expect(neighbour).not.toContain(pod.hostLink);
+    pod.self.setSysctl("net/ipv6/conf/eth0/ndisc_notify", "0");
+    pod.try("ip", "-6", "address", "del", `${six}/128`, "dev", "eth0");
+  });
+});
+
+test("what a pod may send passes at full rate, and nothing of it is counted", async () => {
+  const before = dropped();
+  const servers = spawnIn(other.self, ["iperf3", "-s", "-1"], { stdout: "ignore", stderr: "ignore" });
+  node.companions.push(servers);
+  const [four] = other.addresses as [string];
+  await eventually("the server listens", () => other.sh("ss -Hltn sport = :5201") !== "");
+  const { end } = JSON.parse(pod.sh(`iperf3 -J -t 1 -c ${four}`)) as {
+    end: { sum_received: { bits_per_second: number; bytes: number } };
+  };
+  console.log(`pod to pod: ${(end.sum_received.bits_per_second / 1e9).toFixed(1)} Gbit/s`);
+  expect(end.sum_received.bytes).toBeGreaterThan(1_000_000);
+  for (const ip of [...other.addresses, "172.30.0.1", "fd00:30::1"]) pod.sh(`ping -q -c20 -i0.005 ${ip}`);
+  expect(dropped()).toEqual(before);
+});

@@ -1,0 +1,48 @@
+/** A client of the Kubernetes API: credentials, requests, watches into rows, writes, events, leader election. */
+export {
+  type ClusterRows,
+  type ClusterWatch,
+  type ClusterWatchOptions,
+  watchCluster,
+} from "./cluster-source.ts";
+export * from "./credentials/index.ts";
+export {
+  createEventRecorder,
+  type EventInput,
+  type EventRecorder,
+  type EventRecorderOptions,
+  type ObjectReference,
+} from "./events.ts";
+export type { Decode, RowChange } from "./held-rows.ts";
+export {
+  type ApiClient,
+  type ApiRequest,
+  type ClientOptions,
+  createClient,
+  type Fetch,
+  type Query,
+} from "./http.ts";
+export { type LeaderElectionOptions, runLeaderElection } from "./lease.ts";
+export { type ListOptions, type ListReader, listObjects } from "./list.ts";
+export {
+  EVENTS,
+  type KubernetesObject,
+  LEASES,
+  NODES,
+  type ObjectMeta,
+  type Place,
+  PODS,
+  pathOf,
+  type Resource,
+} from "./resource.ts";
+export { ApiError, type StatusCause } from "./status-error.ts";
+export { intoTable, type RowTable } from "./table.ts";
+export {
+  type ResourceWatch,
+  type ResourceWatchOptions,
+  type RowBatch,
+  type WatchState,
+  type WatchStatus,
+  watchResource,
+} from "./watch.ts";
+export * from "./write.ts";
