@@ -11,6 +11,7 @@ test("the checkout keeps the import graph", () => {
 test("every form of import is seen", () => {
   const source = `import a from "a";\nexport * from "b";\nconst c = await import("c");\nconst d = require("d");\nimport "e";`;
   expect(importsOf(source)).toEqual(["a", "b", "c", "d", "e"]);
+  expect(importsOf(`type Key = Pick<Rule, "from" | "table">;`)).toEqual([]);
 });
 
 test("what is forbidden is found", () => {

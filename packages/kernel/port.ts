@@ -171,7 +171,7 @@ export interface NetworkNamespace {
   readonly path: string;
   /** Descriptor that names the namespace, for setns and for moving links. -1 in the fake. */
   readonly fd: number;
-  /** Device and inode of the namespace: the same for every name of one namespace. */
+  /** The same for every name of one namespace, and of no other one since the machine was started (SO_NETNS_COOKIE). */
   readonly identity: string;
 
   links(): Link[];

@@ -16,7 +16,7 @@ import type {
   VethSpec,
   VxlanOptions,
 } from "../port.ts";
-import { setTransmitChecksum, transmitChecksum } from "../sys/socket.ts";
+import { namespaceCookie, setTransmitChecksum, transmitChecksum } from "../sys/socket.ts";
 import { deleteAddress, listAddresses, replaceAddress } from "./address.ts";
 import { changeLink, createBridge, createVeth, createVxlan, getLink, listLinks, moveLink } from "./link.ts";
 import {
@@ -58,7 +58,8 @@ export class RealNamespace implements NetworkNamespace {
     return this.#handle.fd;
   }
   get identity(): string {
-    return this.#handle.identity;
+    const cookie = namespaceCookie(this.#socket.netlink.fd);
+    return cookie === undefined ? this.#handle.identity : `${this.#handle.identity}:${cookie}`;
   }
 
   links(): Link[] {

@@ -17,6 +17,7 @@ export const SO = {
   bindToDevice: 25,
   sendBufferForce: 32,
   receiveBufferForce: 33,
+  namespaceCookie: 71,
 } as const;
 
 /** A new socket, closed on exec. `type` is one of SOCK, or-ed with SOCK.nonblock if wanted. */
@@ -86,6 +87,23 @@ export function getOption(fd: number, level: number, option: number): number {
   length.writeUInt32LE(4);
   call("getsockopt", `level ${level} option ${option}`, fd, level, option, value, length);
   return value.readInt32LE();
+}
+
+/**
+ * SO_NETNS_COOKIE: a number of the socket's namespace that no other one gets until the machine is started anew;
+ * undefined before Linux 5.14. An inode number is given to the next namespace as soon as one is gone.
+ */
+export function namespaceCookie(fd: number): bigint | undefined {
+  const value = Buffer.alloc(8);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(8);
+  try {
+    call("getsockopt", "SO_NETNS_COOKIE", fd, SOL_SOCKET, SO.namespaceCookie, value, length);
+  } catch (error) {
+    if (error instanceof SysError && error.code === "unsupported") return undefined;
+    throw error;
+  }
+  return value.readBigUInt64LE();
 }
 
 /** Sets the send or receive buffer in bytes, above the system's limit where we may. */
