@@ -3,7 +3,7 @@
  * that it holds in the kernel, beside those of the reference plugins for the same pods. These have no agent, so
  * memory and CPU stand alone.
  */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { macFromSeed, parseIp, parseIpWithLength, WeftError } from "@weft/base";
 import { spawnSyncIn } from "@weft/kernel/netns";
@@ -14,7 +14,6 @@ import type { BenchOptions } from "./options.ts";
 import { readRollup, readStat } from "./proc.ts";
 import type { Figure, Report } from "./report.ts";
 import type { Session } from "./session/session.ts";
-import { PREFIX } from "./session/stale.ts";
 import { REFERENCE_PACKAGE, referenceList, referenceName, referencePlugins } from "./sides/bridge.ts";
 import { connect, startWeft } from "./sides/weft.ts";
 
@@ -38,64 +37,59 @@ export async function benchAgent(
   say: (text: string) => void,
 ): Promise<Report> {
   const seconds = options.seconds || SECONDS;
-  const cache = mkdtempSync(join("/dev/shm", `${PREFIX}${process.pid}-`));
-  try {
-    const wire = session.node("wire");
-    const node = session.node("weft");
-    connect(
-      { namespace: node, link: "eth0", address: parseIpWithLength("198.18.1.11/24") },
-      { namespace: wire, link: "weft", address: parseIpWithLength("198.18.1.1/24") },
-      macFromSeed,
+  const wire = session.node("wire");
+  const node = session.node("weft");
+  connect(
+    { namespace: node, link: "eth0", address: parseIpWithLength("198.18.1.11/24") },
+    { namespace: wire, link: "weft", address: parseIpWithLength("198.18.1.1/24") },
+    macFromSeed,
+  );
+  const cluster = [{ name: "node1", address: parseIp("198.18.1.11"), podRange: RANGE }];
+  const weft = await startWeft(session, "agent", node, "node1", cluster);
+  const peerNode = session.node("peer");
+  const sides = [
+    createSide({
+      name: "weft",
+      node,
+      list: weft.list,
+      plugins: weft.plugins,
+      cache: join(session.memory, "weft"),
+    }),
+    createSide({
+      name: "peer",
+      node: peerNode,
+      list: referenceList(join(session.directory, "host-local"), RANGE),
+      plugins: referencePlugins(),
+      cache: join(session.memory, "peer"),
+    }),
+  ];
+  say(`no pods: ${seconds} s at rest`);
+  const idle = await atRest(weft.agent.pid, seconds);
+  for (const side of sides) {
+    await fill(
+      side,
+      Array.from({ length: options.pods }, () => podIn(session.pod())),
     );
-    const cluster = [{ name: "node1", address: parseIp("198.18.1.11"), podRange: RANGE }];
-    const weft = await startWeft(session, "agent", node, "node1", cluster);
-    const peerNode = session.node("peer");
-    const sides = [
-      createSide({
-        name: "weft",
-        node,
-        list: weft.list,
-        plugins: weft.plugins,
-        cache: join(cache, "weft"),
-      }),
-      createSide({
-        name: "peer",
-        node: peerNode,
-        list: referenceList(join(session.directory, "host-local"), RANGE),
-        plugins: referencePlugins(),
-        cache: join(cache, "peer"),
-      }),
-    ];
-    say(`no pods: ${seconds} s at rest`);
-    const idle = await atRest(weft.agent.pid, seconds);
-    for (const side of sides) {
-      await fill(
-        side,
-        Array.from({ length: options.pods }, () => podIn(session.pod())),
-      );
-    }
-    say(`${options.pods} pods: ${seconds} s at rest`);
-    const full = await atRest(weft.agent.pid, seconds);
-    return {
-      suite: "agent",
-      peer: referenceName(),
-      figures: [
-        ...restFigures("no pods", idle),
-        ...restFigures(`${options.pods} pods`, full),
-        ...objectFigures(options.pods, countObjects(node), countObjects(peerNode)),
-      ],
-      notes: [
-        "the peer has no agent: it repairs nothing and watches nothing",
-        "PSS counts a page that several processes have by its share, RSS in full",
-        "kernel objects are those of the node's namespace",
-      ],
-      machine: describeMachine(session.weft, [REFERENCE_PACKAGE]),
-      command: `node_modules/.bin/bun run bench/run.ts agent --pods ${options.pods} --seconds ${seconds}`,
-      date: new Date().toISOString().slice(0, 10),
-    };
-  } finally {
-    rmSync(cache, { recursive: true, force: true });
   }
+  say(`${options.pods} pods: ${seconds} s at rest`);
+  const full = await atRest(weft.agent.pid, seconds);
+  return {
+    suite: "agent",
+    peer: referenceName(),
+    figures: [
+      ...restFigures("no pods", idle),
+      ...restFigures(`${options.pods} pods`, full),
+      ...objectFigures(options.pods, countObjects(node), countObjects(peerNode)),
+    ],
+    notes: [
+      "the peer has no agent: it repairs nothing and watches nothing",
+      "PSS counts a page that several processes have by its share, RSS in full",
+      "kernel objects are those of the node's namespace",
+    ],
+    machine: describeMachine(session.weft, [REFERENCE_PACKAGE]),
+    command: `node_modules/.bin/bun run bench/run.ts agent --pods ${options.pods} --seconds ${seconds}`,
+    date: new Date().toISOString().slice(0, 10),
+  };
 }
 
 async function atRest(pid: number, seconds: number): Promise<Rest> {

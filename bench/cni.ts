@@ -8,7 +8,6 @@
  * All pods of a burst are in namespaces that are made before and used again: making and ending a namespace costs
  * more than many an ADD, goes on in the background, and is the container runtime's business.
  */
-import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { macFromSeed, parseIp, parseIpWithLength } from "@weft/base";
 import { type Peak, peakDuring } from "./cni/memory-watch.ts";
@@ -18,7 +17,6 @@ import type { BenchOptions } from "./options.ts";
 import { readStat } from "./proc.ts";
 import type { Figure, Report } from "./report.ts";
 import type { Session } from "./session/session.ts";
-import { PREFIX } from "./session/stale.ts";
 import { REFERENCE_PACKAGE, referenceList, referenceName, referencePlugins } from "./sides/bridge.ts";
 import { connect, startWeft } from "./sides/weft.ts";
 import { median, medianPercentile } from "./statistics.ts";
@@ -26,8 +24,8 @@ import { median, medianPercentile } from "./statistics.ts";
 const ROUNDS = 5;
 /** ADDs alone, one after the other, in a round. */
 const ALONE = 25;
-/** Between two bursts: what the kernel and the agent do later must not fall into the next. */
-const REST_MS = 700;
+/** Milliseconds after a burst: what the kernel and the agent do later must not fall into the next. */
+const restAfter = (size: number): number => 350 + 5 * size;
 const RANGE = "10.244.0.0/20";
 
 type Operation = "add" | "del";
@@ -44,21 +42,7 @@ export async function benchCni(
   options: BenchOptions,
   say: (text: string) => void,
 ): Promise<Report> {
-  const cache = mkdtempSync(join("/dev/shm", `${PREFIX}${process.pid}-`));
-  try {
-    return await measure(session, options, say, cache);
-  } finally {
-    rmSync(cache, { recursive: true, force: true });
-  }
-}
-
-async function measure(
-  session: Session,
-  options: BenchOptions,
-  say: (text: string) => void,
-  cache: string,
-): Promise<Report> {
-  const { sides, agent } = await makeSides(session, cache);
+  const { sides, agent } = await makeSides(session);
   for (const side of sides) {
     say(`${side.name}: ${options.pods} pods`);
     await fill(side, makePods(session, options.pods));
@@ -87,7 +71,7 @@ async function measure(
   const peaks: Record<Side["name"], Peak> = { weft: await peakOf("weft"), peer: await peakOf("peer") };
 
   async function peakOf(name: Side["name"]): Promise<Peak> {
-    await Bun.sleep(REST_MS);
+    await Bun.sleep(restAfter(options.burst));
     const side = sides.find((s) => s.name === name) as Side;
     const pods = namespaces.map(podIn);
     const peak = await peakDuring(name === "weft" ? agent : undefined, () => burst("add", side, pods));
@@ -119,7 +103,7 @@ async function measure(
   };
 }
 
-async function makeSides(session: Session, cache: string): Promise<{ sides: Side[]; agent: number }> {
+async function makeSides(session: Session): Promise<{ sides: Side[]; agent: number }> {
   const wire = session.node("wire");
   const weftNode = session.node("weft");
   connect(
@@ -139,14 +123,14 @@ async function makeSides(session: Session, cache: string): Promise<{ sides: Side
         node: weftNode,
         list: weft.list,
         plugins: weft.plugins,
-        cache: join(cache, "weft"),
+        cache: join(session.memory, "weft"),
       }),
       createSide({
         name: "peer",
         node: peerNode,
         list,
         plugins: referencePlugins(),
-        cache: join(cache, "peer"),
+        cache: join(session.memory, "peer"),
       }),
     ],
   };
@@ -180,11 +164,10 @@ async function measureBurst(
   cpu: Cpu,
 ): Promise<void> {
   for (const operation of OPERATIONS) {
-    await Bun.sleep(REST_MS);
     const before = cpuSoFar(agent);
     times[side.name][operation].push(await burst(operation, side, pods));
     // What the agent does a moment later belongs to it as well.
-    await Bun.sleep(REST_MS);
+    await Bun.sleep(restAfter(pods.length));
     cpu[side.name][operation].push([cpuSoFar(agent) - before]);
   }
 }

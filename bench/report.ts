@@ -10,6 +10,8 @@ export interface Figure {
   /** Undefined where the peer has nothing of the kind. */
   readonly peer: number | undefined;
   readonly better: "lower" | "higher";
+  /** Quartiles of the ratio over the rounds, where each round measured both sides one after the other. */
+  readonly quartiles?: readonly [number, number];
 }
 
 export interface Report {
@@ -36,7 +38,7 @@ export function significant(value: number): string {
 }
 
 export function renderReport(report: Report): string {
-  const head = ["", "Weft", "peer", "Weft / peer", "unit", "better"];
+  const head = ["", "Weft", "peer", "Weft / peer", "unit", "better", ""];
   const rows = report.figures.map((f) => {
     const ratio = ratioOf(f);
     return [
@@ -46,6 +48,9 @@ export function renderReport(report: Report): string {
       ratio === undefined ? "-" : `${ratio.toFixed(2)}x`,
       f.unit === "count" ? "" : f.unit,
       f.better,
+      f.quartiles === undefined
+        ? ""
+        : `half of the rounds from ${f.quartiles.map((q) => `${q.toFixed(2)}x`).join(" to ")}`,
     ];
   });
   const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => (r[i] as string).length)));

@@ -28,3 +28,12 @@ export function median(sample: readonly number[]): number {
  */
 export const medianPercentile = (rounds: readonly (readonly number[])[], p: number): number =>
   median(rounds.map((round) => percentile(round, p)));
+
+/** Quartiles of a / b, taken pair by pair. Throws "invalid" for no pairs, or samples of different lengths. */
+export function ratioQuartiles(a: readonly number[], b: readonly number[]): readonly [number, number] {
+  if (a.length !== b.length) {
+    throw new WeftError("invalid", `${a.length} values and ${b.length} values make no pairs`);
+  }
+  const ratios = a.map((value, i) => value / (b[i] as number));
+  return [percentile(ratios, 25), percentile(ratios, 75)];
+}

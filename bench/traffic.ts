@@ -2,7 +2,6 @@
  * What Weft costs a packet: pod to pod on one node, across two nodes by routes, across two nodes by VXLAN; each
  * against the same path of bare namespaces with the same hops (sides/bare.ts), the sides by turns.
  */
-import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { addressAt, type IpAddress, macFromSeed, parseIp, parsePrefix, withLength } from "@weft/base";
 import type { NetnsHandle } from "@weft/kernel/netns";
@@ -12,14 +11,13 @@ import { describeMachine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import type { Figure, Report } from "./report.ts";
 import type { Session } from "./session/session.ts";
-import { PREFIX } from "./session/stale.ts";
 import { attachBare, makeRouter, routeDirect, routeVxlan } from "./sides/bare.ts";
 import { connect, startWeft } from "./sides/weft.ts";
-import { median } from "./statistics.ts";
+import { median, ratioQuartiles } from "./statistics.ts";
 import { type Path, roundTrips, startServers, throughput, waitForServers } from "./traffic/measure.ts";
 
-const ROUNDS = 5;
-const SECONDS = 2;
+const ROUNDS = 15;
+const SECONDS = 1;
 const NODES = [
   { name: "node1", address: parseIp("198.18.1.11"), podRange: parsePrefix("10.244.1.0/24") },
   { name: "node2", address: parseIp("198.18.1.12"), podRange: parsePrefix("10.244.2.0/24") },
@@ -40,52 +38,47 @@ export async function benchTraffic(
 ): Promise<Report> {
   const rounds = options.rounds || ROUNDS;
   const seconds = options.seconds || SECONDS;
-  const cache = mkdtempSync(join("/dev/shm", `${PREFIX}${process.pid}-`));
-  try {
-    const make = async (backend: Backend) => {
-      const weft = await weftFabric(session, backend, cache);
-      return { weft, peer: bareFabric(session, backend, weft.mtu) };
-    };
-    const direct = await make("direct");
-    const vxlan = await make("vxlan");
-    const paths = [
-      { name: "on one node", weft: direct.weft.local, peer: direct.peer.local },
-      { name: "across nodes, direct", weft: direct.weft.across, peer: direct.peer.across },
-      { name: "across nodes, VXLAN", weft: vxlan.weft.across, peer: vxlan.peer.across },
-    ];
-    for (const { weft, peer } of paths) for (const path of [weft, peer]) await waitForServers(path);
-    const figures: Figure[] = [];
-    const samples = paths.map((path) => ({ path, trips: noSamples(), speed: noSamples() }));
-    for (let round = 1; round <= rounds; round++) {
-      say(`round ${round} of ${rounds}`);
-      for (const { path, trips, speed } of samples) {
-        for (const side of round % 2 === 0 ? SIDES : SIDES.toReversed()) {
-          trips[side].push(await roundTrips(path[side], seconds));
-          speed[side].push(await throughput(path[side], seconds));
-        }
+  const make = async (backend: Backend) => {
+    const weft = await weftFabric(session, backend);
+    return { weft, peer: bareFabric(session, backend, weft.mtu) };
+  };
+  const direct = await make("direct");
+  const vxlan = await make("vxlan");
+  const paths = [
+    { name: "on one node", weft: direct.weft.local, peer: direct.peer.local },
+    { name: "across nodes, direct", weft: direct.weft.across, peer: direct.peer.across },
+    { name: "across nodes, VXLAN", weft: vxlan.weft.across, peer: vxlan.peer.across },
+  ];
+  for (const { weft, peer } of paths) for (const path of [weft, peer]) await waitForServers(path);
+  const figures: Figure[] = [];
+  const samples = paths.map((path) => ({ path, trips: noSamples(), speed: noSamples() }));
+  for (let round = 1; round <= rounds; round++) {
+    say(`round ${round} of ${rounds}`);
+    for (const { path, trips, speed } of samples) {
+      for (const side of round % 2 === 0 ? SIDES : SIDES.toReversed()) {
+        trips[side].push(await roundTrips(path[side], seconds));
+        speed[side].push(await throughput(path[side], seconds));
       }
     }
-    for (const { path, trips, speed } of samples) {
-      figures.push(figure(`${path.name}, TCP round trips`, "1/s", trips));
-      figures.push(figure(`${path.name}, TCP throughput`, "Gbit/s", speed));
-    }
-    return {
-      suite: "traffic",
-      peer: "the same path of bare namespaces",
-      figures,
-      notes: [
-        `median of ${rounds} runs of ${seconds} s each, the sides by turns; one connection; IPv4`,
-        `MTU ${direct.weft.mtu} (direct) and ${vxlan.weft.mtu} (VXLAN) on both sides`,
-        "round trips are of one byte, the client blocking in recv; throughput is iperf3's",
-        "bare: veth pairs, routes and a hand-made VXLAN device; no filter and no agent",
-      ],
-      machine: describeMachine(session.weft, ["iperf3"]),
-      command: `node_modules/.bin/bun run bench/run.ts traffic --rounds ${rounds} --seconds ${seconds}`,
-      date: new Date().toISOString().slice(0, 10),
-    };
-  } finally {
-    rmSync(cache, { recursive: true, force: true });
   }
+  for (const { path, trips, speed } of samples) {
+    figures.push(figure(`${path.name}, TCP round trips`, "1/s", trips));
+    figures.push(figure(`${path.name}, TCP throughput`, "Gbit/s", speed));
+  }
+  return {
+    suite: "traffic",
+    peer: "the same path of bare namespaces",
+    figures,
+    notes: [
+      `median of ${rounds} runs of ${seconds} s each, the sides by turns; one connection; IPv4`,
+      `MTU ${direct.weft.mtu} (direct) and ${vxlan.weft.mtu} (VXLAN) on both sides`,
+      "round trips are of one byte, the client blocking in recv; throughput is iperf3's",
+      "bare: veth pairs, routes and a hand-made VXLAN device; no filter and no agent",
+    ],
+    machine: describeMachine(session.weft, ["iperf3"]),
+    command: `node_modules/.bin/bun run bench/run.ts traffic --rounds ${rounds} --seconds ${seconds}`,
+    date: new Date().toISOString().slice(0, 10),
+  };
 }
 
 type Samples = Record<"weft" | "peer", number[]>;
@@ -97,6 +90,7 @@ const figure = (name: string, unit: Figure["unit"], { weft, peer }: Samples): Fi
   weft: median(weft),
   peer: median(peer),
   better: "higher",
+  quartiles: ratioQuartiles(weft, peer),
 });
 
 /** Two nodes joined by one wire. */
@@ -111,7 +105,7 @@ function makeNodes(session: Session, label: string): readonly [RealNamespace, Re
   return nodes;
 }
 
-async function weftFabric(session: Session, backend: Backend, cache: string): Promise<Fabric> {
+async function weftFabric(session: Session, backend: Backend): Promise<Fabric> {
   const nodes = makeNodes(session, `weft-${backend}`);
   let mtu = 0;
   const attach: ((pod: NetnsHandle) => Promise<string>)[] = [];
@@ -124,7 +118,7 @@ async function weftFabric(session: Session, backend: Backend, cache: string): Pr
       node: namespace,
       list: weft.list,
       plugins: weft.plugins,
-      cache: join(cache, label),
+      cache: join(session.memory, label),
     });
     attach.push(async (pod) => {
       const { ips } = await side.runtime.add(side.list, podIn(pod).spec);

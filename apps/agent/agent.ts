@@ -172,7 +172,7 @@ export async function startAgent(
   toCluster({
     type: "start",
     node: options.node,
-    clusterDirectory: options.clusterDirectory,
+    source: options.source,
     settingsFile: options.settingsFile,
     lastSettingsFile: options.lastSettings,
     capabilities: probeCapabilities(release(), probeVxlan(kernel.self)),
@@ -189,7 +189,8 @@ export async function startAgent(
     } else if (message.type === "source-errors") {
       fabric.sourceErrors = message.errors;
       for (const error of message.errors) logger.warn("bad manifest", { error });
-    } else logger.log(message.level, message.message);
+    } else if (message.type === "source-state") fabric.sourceState = message.state;
+    else logger.log(message.level, message.message);
   }
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */

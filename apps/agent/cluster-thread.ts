@@ -3,11 +3,12 @@
  * compiling them takes as long as it takes; nothing with a deadline runs here. It knows no kernel: facts of the
  * underlay come in as rows, facts for the plan go out as rows.
  */
-import { describeError } from "@weft/base";
-import { type ManifestRows, readDirectory, watchDirectory, watchSettings } from "@weft/cluster";
+import { createLogger, describeError } from "@weft/base";
+import { watchSettings } from "@weft/cluster";
 import { createFabric, type Fact } from "@weft/compile";
 import type { Settings } from "@weft/model";
 import type { Change } from "@weft/store";
+import { type ClusterRows, watchSource } from "./cluster-source.ts";
 import { LastSettings } from "./last-settings.ts";
 import type { FromCluster, KeyedFact, ToCluster } from "./messages.ts";
 import { step } from "./steps.ts";
@@ -18,6 +19,9 @@ const post = (message: FromCluster): void => self.postMessage(message);
 const fabric = createFabric((error, where) =>
   post({ type: "log", level: "error", message: `${where}: ${error}` }),
 );
+
+/** Lines of whatever runs in this thread; the main thread adds the time. */
+const threadLogger = createLogger((line) => post({ type: "log", level: "info", message: line.slice(25) }));
 
 let put = new Map<string, KeyedFact>();
 let remove = new Set<string>();
@@ -53,9 +57,12 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
   const takeSettings = (settings: Settings): void => {
     fabric.self.put({ key: "self", name: message.node, settings, capabilities: message.capabilities });
   };
-  const takeRows = (rows: ManifestRows): void => {
-    fabric.nodes.replaceAll(rows.nodes);
-    fabric.blocks.replaceAll(rows.blocks);
+  const rows = (reading: ClusterRows): void => {
+    post({ type: "source-errors", errors: reading.errors });
+    commit(() => {
+      fabric.nodes.replaceAll(reading.nodes);
+      fabric.blocks.replaceAll(reading.blocks);
+    });
   };
   // Everything that is known at once goes in as one commit: a first plan that lacked half of the nodes would
   // take their routes away for a moment.
@@ -72,11 +79,8 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
       post({ type: "settings", settings, error });
       commit(() => takeSettings(settings));
     });
-    takeRows(readDirectory(message.clusterDirectory));
-  });
-  watchDirectory(message.clusterDirectory, (rows) => {
-    post({ type: "source-errors", errors: rows.errors });
-    commit(() => takeRows(rows));
+    const state = (text: string): void => post({ type: "source-state", state: text });
+    watchSource(message.source, message.node, { rows, state }, threadLogger);
   });
 }
 

@@ -20,6 +20,7 @@ export class FabricState {
   settings: Settings = DEFAULT_SETTINGS;
   settingsError: string | undefined;
   sourceErrors: readonly string[] = [];
+  sourceState = "";
   readonly #plan: Plan;
   readonly #onContext: (context: NodeContext) => void;
   readonly #facts = new Map<string, Fact>();

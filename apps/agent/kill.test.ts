@@ -10,12 +10,12 @@ import { STEPS } from "./steps.ts";
 import { Baseline } from "./testing/baseline.ts";
 import { type CallOptions, TestNode, type TestPod } from "./testing/node.ts";
 import { StandingPods } from "./testing/standing.ts";
-import { eventually } from "./testing/wait.ts";
+import { eventually, timed } from "./testing/wait.ts";
 
 setDefaultTimeout(180_000);
 
 const AGENT_ROUNDS = 8;
-const PLUGIN_ROUNDS = 6;
+const PLUGIN_ROUNDS = 7;
 const RANDOM_BATCHES = 10;
 const RANDOM_BATCH = 10;
 
@@ -129,6 +129,10 @@ async function cleanAfterPlugin(pod: TestPod, round: number): Promise<void> {
 
 test("the plugin is killed at any moment", async () => {
   let finished = 0;
+  const pod = node.pod();
+  const wholeTime = await timed(() => node.add(pod));
+  await node.del(pod);
+  node.removePod(pod);
   for (let batch = 0; batch < RANDOM_BATCHES; batch++) {
     const command = batch % 2 === 0 ? "ADD" : "DEL";
     const pods = Array.from({ length: RANDOM_BATCH }, () => node.pod());
@@ -137,8 +141,8 @@ test("the plugin is killed at any moment", async () => {
     const exits = await Promise.all(
       pods.map(async (pod, i) => {
         const child = node.spawn([node.executable], { environment: node.environment(command, pod), stdin });
-        // From before the first line to after the answer, as evenly as timers can.
-        await Bun.sleep(i * 5 + batch);
+        // From before the first line to the answer, as evenly as timers can.
+        await Bun.sleep((wholeTime * (i + batch / RANDOM_BATCHES)) / RANDOM_BATCH);
         child.kill("SIGKILL");
         return (await child.exited).signal;
       }),

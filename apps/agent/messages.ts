@@ -2,13 +2,14 @@
 
 import type { Fact } from "@weft/compile";
 import type { Capabilities, Settings, UnderlayLink } from "@weft/model";
+import type { ClusterSource } from "./cluster-source.ts";
 
 /** To the cluster thread. */
 export type ToCluster =
   | {
       readonly type: "start";
       readonly node: string;
-      readonly clusterDirectory: string;
+      readonly source: ClusterSource;
       readonly settingsFile: string;
       readonly lastSettingsFile: string;
       readonly capabilities: Capabilities;
@@ -21,6 +22,7 @@ export type FromCluster =
   | { readonly type: "facts"; readonly put: readonly KeyedFact[]; readonly remove: readonly string[] }
   | { readonly type: "settings"; readonly settings: Settings; readonly error: string | undefined }
   | { readonly type: "source-errors"; readonly errors: readonly string[] }
+  | { readonly type: "source-state"; readonly state: string }
   | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly message: string };
 
 export interface KeyedFact {

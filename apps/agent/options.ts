@@ -1,13 +1,14 @@
 /** What `weft agent` is started with. Every path lies below --root, so that many nodes fit on one machine. */
 import { hostname } from "node:os";
 import { WeftError } from "@weft/base";
+import { isInCluster } from "@weft/cluster/client";
 import { QUEUE_PATH, SOCKET_PATH } from "@weft/plugin-weft";
+import type { ClusterSource } from "./cluster-source.ts";
 
 export interface AgentOptions {
   readonly node: string;
   readonly root: string;
-  /** Directory of Node manifests. */
-  readonly clusterDirectory: string;
+  readonly source: ClusterSource;
   readonly settingsFile: string;
   readonly socket: string;
   readonly queue: string;
@@ -22,6 +23,7 @@ export interface AgentFlags {
   readonly node?: string;
   readonly root?: string;
   readonly cluster?: string;
+  readonly kubeconfig?: string;
   readonly settings?: string;
 }
 
@@ -33,7 +35,7 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
   return {
     node: flags.node ?? hostname(),
     root,
-    clusterDirectory: flags.cluster ?? `${root}/etc/weft/cluster`,
+    source: sourceOf(flags, root),
     settingsFile: flags.settings ?? `${root}/etc/weft/settings.yaml`,
     socket: `${root}${SOCKET_PATH}`,
     queue: `${root}${QUEUE_PATH}`,
@@ -42,4 +44,17 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
     binDirectory: `${root}/opt/cni/bin`,
   };
+}
+
+/** What is named; else the service account of the pod that this runs in; else a directory. */
+function sourceOf({ cluster, kubeconfig }: AgentFlags, root: string): ClusterSource {
+  if (cluster !== undefined && kubeconfig !== undefined) {
+    throw new WeftError("invalid", "--cluster and --kubeconfig name two sources", {
+      hint: "Give one of them.",
+    });
+  }
+  if (cluster === undefined && (kubeconfig !== undefined || isInCluster())) {
+    return { kind: "kubernetes", kubeconfig, copy: `${root}/var/lib/weft/cluster.json` };
+  }
+  return { kind: "directory", directory: cluster ?? `${root}/etc/weft/cluster` };
 }

@@ -146,7 +146,7 @@ test("a peer is added, moves, gets another block, and goes", async () => {
 
 test("a bad manifest leaves what was known, and is named", async () => {
   const before = viewOf(node.node);
-  node.node.run("sh", "-c", `echo 'kind: [' > ${node.options.clusterDirectory}/node2.yaml`);
+  node.node.run("sh", "-c", `echo 'kind: [' > ${node.clusterDirectory}/node2.yaml`);
   await eventually("it is named", async () =>
     (await node.status()).sourceErrors.join().includes("node2.yaml"),
   );
@@ -196,8 +196,8 @@ test("the node's own addresses leave their link: pods keep each other, new ones 
   expect(extra.self.link("eth0")).toBeUndefined();
   const { ready, plan } = await node.status();
   expect(ready).toBe(true);
-  const routes = plan.find((t) => t.kind === "route");
-  expect(routes?.lastError).toContain("is on none of the node's links");
+  const errors = plan.find((t) => t.kind === "route")?.items.flatMap((row) => row.error ?? []);
+  expect(errors?.join()).toContain("is on none of the node's links");
   for (const address of addresses) node.node.self.replaceAddress({ link: "eth0", address });
   node.node.sh("ip route replace default via 172.30.0.1 dev eth0");
   await eventually("it is good again", async () => (await node.status()).problems.length === 0);

@@ -47,6 +47,7 @@ export function agentStatus(s: StatusSources): AgentStatus {
     blocks: context === undefined ? [] : s.ledger.usage(context.blocks),
     memory: process.memoryUsage.rss(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    source: s.fabric.sourceState,
     sourceErrors: s.fabric.sourceErrors,
   };
 }

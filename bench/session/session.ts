@@ -17,7 +17,7 @@ import {
   spawnIn,
 } from "@weft/kernel/netns";
 import type { RealNamespace } from "@weft/kernel/rtnetlink";
-import { PREFIX, removeStale } from "./stale.ts";
+import { PREFIX, removeStale, SHARED_MEMORY } from "./stale.ts";
 
 const GRACE_MS = 3000;
 
@@ -30,6 +30,8 @@ export interface Started {
 export interface Session {
   readonly kernel: RealKernel;
   readonly directory: string;
+  /** A directory in memory, for what must not wait for a disk. */
+  readonly memory: string;
   /** Path of the executable as it was at the start: a rebuild meanwhile changes nothing. */
   readonly weft: string;
   /** A new node: a named namespace, its loopback up. */
@@ -59,6 +61,7 @@ export function openSession(executable: string): Session {
 class RealSession implements Session {
   readonly kernel = openKernel();
   readonly directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  readonly memory = mkdtempSync(join(SHARED_MEMORY, `${PREFIX}${process.pid}-`));
   readonly weft = join(this.directory, "weft");
   readonly #nodes: { readonly name: string; readonly namespace: RealNamespace }[] = [];
   readonly #pods: NetnsHandle[] = [];
@@ -115,7 +118,8 @@ class RealSession implements Session {
       deleteNamed(name);
     }
     this.kernel.close();
-    rmSync(this.directory, { recursive: true, force: true });
+    for (const directory of [this.directory, this.memory])
+      rmSync(directory, { recursive: true, force: true });
   }
 }
 

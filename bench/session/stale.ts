@@ -6,6 +6,7 @@ import { deleteNamed, listNamed, namedPath } from "@weft/kernel/netns";
 
 /** Of names of namespaces and directories; the process id follows. */
 export const PREFIX = "weft-b-";
+export const SHARED_MEMORY = "/dev/shm";
 
 /** The process that made something of that name; undefined for a name that is none of ours. */
 export function ownerOf(name: string): number | undefined {
@@ -35,8 +36,10 @@ export function removeStale(): void {
     }
   }
   for (const name of namespaces) deleteNamed(name);
-  for (const name of readdirSync(tmpdir())) {
-    if (isStale(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  for (const parent of [tmpdir(), SHARED_MEMORY]) {
+    for (const name of readdirSync(parent).filter(isStale)) {
+      rmSync(join(parent, name), { recursive: true, force: true });
+    }
   }
 }
 

@@ -6,6 +6,8 @@ import type { Session } from "../session/session.ts";
 const TRIP = new URL("./round-trip.ts", import.meta.url).pathname;
 const TRIP_PORT = 7001;
 const IPERF_PORT = 7002;
+/** Longer than any measurement is allowed to be. */
+const GIVE_UP_MS = 150_000;
 
 /** From a pod to an address of another, where both servers run. */
 export interface Path {
@@ -33,9 +35,17 @@ export async function roundTrips(path: Path, seconds: number): Promise<number> {
   throw new WeftError("invalid", `round-trip printed "${text}"`);
 }
 
-/** TCP throughput of one connection, Gbit/s. */
+/** TCP throughput of one connection, Gbit/s. Whole seconds, at least one: iperf3 takes 0 for endless. */
 export async function throughput(path: Path, seconds: number): Promise<number> {
-  const words = ["--client", path.to, "--port", String(IPERF_PORT), "--time", String(seconds), "--json"];
+  const words = [
+    "--client",
+    path.to,
+    "--port",
+    String(IPERF_PORT),
+    "--time",
+    String(Math.max(1, Math.round(seconds))),
+    "--json",
+  ];
   return parseIperf(await output(path, ["iperf3", ...words])) / 1e9;
 }
 
@@ -54,7 +64,7 @@ export function parseIperf(json: string): number {
 }
 
 async function output({ from }: Path, argv: string[]): Promise<string> {
-  const child = spawnIn(from, argv, { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const child = spawnIn(from, argv, { stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: GIVE_UP_MS });
   const [text, errors] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
@@ -70,7 +80,7 @@ export async function waitForServers(path: Path): Promise<void> {
   for (const end = performance.now() + 10_000; performance.now() < end; await Bun.sleep(100)) {
     try {
       await roundTrips(path, 0.01);
-      await throughput(path, 0.1);
+      await throughput(path, 1);
       return;
     } catch (error) {
       last = error;

@@ -5,7 +5,8 @@ import type { FakeKernel } from "@weft/kernel/fake";
 import type { Nftables } from "@weft/kernel/port";
 import { PLAN_KINDS, type PlanRow, type PlanRowOf, planKey } from "@weft/model";
 import { RULESET, RULESET_VERSION } from "./ruleset.ts";
-import { attachmentCase, CASES, UPLINK } from "./testing/cases.ts";
+import { attachmentCase } from "./testing/attachment-case.ts";
+import { CASES, UPLINK } from "./testing/cases.ts";
 import { TestNode } from "./testing/node.ts";
 import { type Container, fakeWorld, type World } from "./testing/worlds.ts";
 

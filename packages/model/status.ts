@@ -64,6 +64,8 @@ export interface AgentStatus {
   /** Resident memory in bytes and CPU seconds used so far. */
   readonly memory: number;
   readonly cpuSeconds: number;
+  /** Where the cluster's state comes from, and whether that answers. */
+  readonly source: string;
   /** Bad manifests and the like, each with its file. */
   readonly sourceErrors: readonly string[];
 }

@@ -7,7 +7,7 @@ const TIMEOUT_MS = 100_000;
 
 /**
  * Asks the agent. Throws CniError: the agent's own error; 100 when nobody listens on the socket; 101 when no
- * answer comes. `sent` tells whether the agent can have heard the request.
+ * answer comes.
  */
 export async function ask<T>(socket: string, path: string, body: unknown): Promise<T> {
   let response: Response;
@@ -34,21 +34,31 @@ export async function ask<T>(socket: string, path: string, body: unknown): Promi
       cause: error,
     });
   }
-  const text = await response.text();
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new CniError(OWN_CODE.agentUnavailable, `the agent's answer on ${socket} is not JSON`, {
-      hint: "Something else listens there, or plugin and agent are of different versions.",
-      cause: error,
-    });
-  }
+  const value = await readJson(response, socket);
   if (response.ok) return value as T;
-  const failure = value as Failure;
+  if (!isFailure(value)) throw noAgent(socket);
   throw new CniError(
-    failure.code,
-    failure.message,
-    failure.details === undefined ? {} : { details: failure.details },
+    value.code,
+    value.message,
+    value.details === undefined ? {} : { details: value.details },
   );
 }
+
+async function readJson(response: Response, socket: string): Promise<unknown> {
+  try {
+    return JSON.parse(await response.text());
+  } catch (error) {
+    throw noAgent(socket, error);
+  }
+}
+
+function isFailure(value: unknown): value is Failure {
+  const { code, message } = (value ?? {}) as Partial<Failure>;
+  return Number.isSafeInteger(code) && typeof message === "string";
+}
+
+const noAgent = (socket: string, cause?: unknown): CniError =>
+  new CniError(OWN_CODE.agentUnavailable, `what answers on ${socket} is not the Weft agent`, {
+    hint: "Something else listens there, or plugin and agent are of different versions.",
+    ...(cause === undefined ? {} : { cause }),
+  });

@@ -4,16 +4,13 @@
  */
 import { createHash } from "node:crypto";
 import {
-  closeSync,
-  fsyncSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   statSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { CniError, CODE } from "@weft/cni";
 import { faultPoint } from "./fault-points.ts";
@@ -41,13 +38,8 @@ function write(directory: string, request: AttachmentRequest): string {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const file = `${directory}/${fileOf(request)}`;
   const temporary = `${file}.${process.pid}.tmp`;
-  const fd = openSync(temporary, "w", 0o600);
-  try {
-    writeSync(fd, JSON.stringify(request));
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  // Not synchronized with the disk: after a power cut there is no container left to delete.
+  writeFileSync(temporary, JSON.stringify(request), { mode: 0o600 });
   faultPoint("plugin:del-written");
   renameSync(temporary, file);
   return file;

@@ -49,7 +49,7 @@ export class Baseline {
   }
 
   /** Expects it within some seconds: for what the agent does by itself. */
-  async expectSoon(limit = 10_000): Promise<void> {
+  async expectSoon(limit = 20_000): Promise<void> {
     await eventually(
       "the node is as it was",
       () =>

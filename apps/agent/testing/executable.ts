@@ -1,5 +1,8 @@
-/** The executable under test: built from the sources once a test process, as the release is built. */
-import { mkdtempSync, rmSync } from "node:fs";
+/**
+ * The executable under test: built from the sources once a test process, as the release is built. Its file has no
+ * name any more when tests use it, so that nothing of 100 MB is left, however they end.
+ */
+import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -7,18 +10,24 @@ const CHECKOUT = join(import.meta.dir, "../../..");
 
 let built: string | undefined;
 
-/** Path of the built executable. Throws what the build printed. */
+/** Path of the built executable, good while this process lives. Throws what the build printed. */
 export function executable(): string {
-  if (built !== undefined) return built;
+  built ??= build();
+  return built;
+}
+
+function build(): string {
   const directory = mkdtempSync(join(tmpdir(), "weft-agent-build-"));
-  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
-  const file = join(directory, "weft");
-  const run = Bun.spawnSync([process.execPath, "run", "scripts/build.ts", file], {
-    cwd: CHECKOUT,
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  if (!run.success) throw new Error(`the build failed: ${run.stdout.toString()}${run.stderr.toString()}`);
-  built = file;
-  return file;
+  try {
+    const file = join(directory, "weft");
+    const run = Bun.spawnSync([process.execPath, "run", "scripts/build.ts", file], {
+      cwd: CHECKOUT,
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    if (!run.success) throw new Error(`the build failed: ${run.stdout.toString()}${run.stderr.toString()}`);
+    return `/proc/${process.pid}/fd/${openSync(file, "r")}`;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }

@@ -105,9 +105,13 @@ export class TestNode {
     this.outside = new TestNamespace("x");
     const { addresses = ADDRESSES, blocks = BLOCKS } = options;
     this.#makeUplink(options.uplinkAddresses ?? addresses.map((a) => `${a}/${a.includes(":") ? 64 : 24}`));
-    mkdirSync(this.options.clusterDirectory, { recursive: true });
+    mkdirSync(this.clusterDirectory, { recursive: true });
     this.writeNode(NODE, addresses, blocks);
     if (options.settings !== undefined) this.writeSettings(options.settings);
+  }
+
+  get clusterDirectory(): string {
+    return `${this.options.root}/etc/weft/cluster`;
   }
 
   #makeUplink(addresses: readonly string[]): void {
@@ -130,11 +134,11 @@ export class TestNode {
   // Manifests and settings, each written whole.
 
   writeNode(name: string, addresses: readonly string[], podCIDRs: readonly string[]): void {
-    this.#write(`${this.options.clusterDirectory}/${name}.yaml`, nodeManifest({ name, addresses, podCIDRs }));
+    this.#write(`${this.clusterDirectory}/${name}.yaml`, nodeManifest({ name, addresses, podCIDRs }));
   }
 
   removeNode(name: string): void {
-    unlinkSync(`${this.options.clusterDirectory}/${name}.yaml`);
+    unlinkSync(`${this.clusterDirectory}/${name}.yaml`);
   }
 
   writeSettings(text: string): void {
@@ -241,7 +245,7 @@ export class TestNode {
   }
 
   /** Waits until nothing differs from the plan and no row is pending or failed. */
-  async settled(limit = 10_000): Promise<void> {
+  async settled(limit = 20_000): Promise<void> {
     let drift: readonly unknown[] = [];
     await eventually(
       "kernel and plan are alike",
@@ -251,7 +255,7 @@ export class TestNode {
         return drift.length === 0 && plan.every((t) => t.pending === 0 && t.errors === 0);
       },
       limit,
-      () => JSON.stringify(drift),
+      () => `${JSON.stringify(drift)}\n${this.log()}`,
     );
   }
 

@@ -13,14 +13,23 @@ export function agentCommand(program: Command): void {
     .option("--node <name>", "name of this node's Node object (default: the host name)")
     .option("--root <directory>", "prefix of every path that the agent uses", "/")
     .option("--cluster <directory>", "directory of Node manifests (default: ROOT/etc/weft/cluster)")
+    .option("--kubeconfig <file>", "read the cluster from the Kubernetes API (in a pod: its service account)")
     .option("--settings <file>", "settings of the network (default: ROOT/etc/weft/settings.yaml)")
-    .action(async (flags: { node?: string; root: string; cluster?: string; settings?: string }) => {
-      const { agentOptions, startAgent } = await import("@weft/agent");
-      const running = await startAgent(agentOptions(flags));
-      const stop = (): void => void running.stop().then(() => process.exit(0));
-      process.on("SIGTERM", stop);
-      process.on("SIGINT", stop);
-    });
+    .action(
+      async (flags: {
+        node?: string;
+        root: string;
+        cluster?: string;
+        kubeconfig?: string;
+        settings?: string;
+      }) => {
+        const { agentOptions, startAgent } = await import("@weft/agent");
+        const running = await startAgent(agentOptions(flags));
+        const stop = (): void => void running.stop().then(() => process.exit(0));
+        process.on("SIGTERM", stop);
+        process.on("SIGINT", stop);
+      },
+    );
   example(agent, "weft agent --node node1 --cluster /etc/weft/cluster");
 
   const pause = agent

@@ -145,6 +145,7 @@ function faults(answers: readonly AgentStatus[]): string {
   const lines: string[] = [];
   for (const a of answers) {
     if (a.waitingFor !== undefined) lines.push(`${a.node}: waiting: ${a.waitingFor}`);
+    if (/away since/.test(a.source)) lines.push(`${a.node}: ${a.source}`);
     if (a.settingsError !== undefined)
       lines.push(`${a.node}: settings are not taken over: ${a.settingsError}`);
     for (const p of a.problems) lines.push(`${a.node}: ${p.message} (${originText(p.origin)}). ${p.hint}`);

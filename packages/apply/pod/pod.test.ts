@@ -4,7 +4,8 @@ import { familyOf, hostPrefix, linkLocalOf, parseIp } from "@weft/base";
 import { spawnSyncIn } from "@weft/kernel/netns";
 import type { NetworkNamespace } from "@weft/kernel/port";
 import type { PlanRow, PlanRowOf } from "@weft/model";
-import { attachmentCase, UPLINK } from "../testing/cases.ts";
+import { attachmentCase } from "../testing/attachment-case.ts";
+import { UPLINK } from "../testing/cases.ts";
 import { TestNode } from "../testing/node.ts";
 import { type Container, realWorld, type World } from "../testing/worlds.ts";
 

@@ -177,8 +177,8 @@ class Contender {
       this.#complaint = "";
       return taken;
     } catch (error) {
-      // What was cached may be what somebody else changed.
-      this.#lease = undefined;
+      // Somebody else changed it, or a write of ours came through whose answer did not: read it first.
+      if (hasCode(error, "conflict") || isNotFound(error)) this.#lease = undefined;
       const text = describeError(error);
       if (!signal.aborted && text !== this.#complaint && !hasCode(error, "conflict")) {
         this.#logger.warn("lease not renewed or taken", { lease: this.#name, error: text });

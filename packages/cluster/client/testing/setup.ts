@@ -75,6 +75,7 @@ export function directClient(api: FakeApi, options: Partial<ClientOptions> = {})
 
 function abortable<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) reject(signal.reason);
     signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
     work.then(resolve, reject);
   });

@@ -1,0 +1,94 @@
+/** One small run of a whole benchmark: what it says has the right form, and nothing of it stays. No time is judged. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { listNamed } from "@weft/kernel/netns";
+import type { Report } from "./report.ts";
+import { PREFIX, SHARED_MEMORY } from "./session/stale.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const WEFT = join(ROOT, "dist/weft");
+const ready = existsSync(WEFT) && existsSync("/usr/lib/cni/bridge") && process.getuid?.() === 0;
+setDefaultTimeout(60_000);
+const TITLE = "cni with few pods, both sides, and nothing left";
+
+function run(...words: string[]) {
+  return Bun.spawn([process.execPath, "run", "bench/run.ts", ...words, "--weft", WEFT], {
+    cwd: ROOT,
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+const leftovers = (pid: number): string[] =>
+  [...listNamed(PREFIX), ...readdirSync(tmpdir()), ...readdirSync(SHARED_MEMORY)].filter((name) =>
+    name.startsWith(`${PREFIX}${pid}-`),
+  );
+
+test.skipIf(!ready)(
+  ready ? TITLE : `${TITLE}: needs root, dist/weft and Debian's reference plugins`,
+  async () => {
+    const child = run("cni", "--pods", "5", "--burst", "5", "--rounds", "1", "--json");
+    const text = await new Response(child.stdout).text();
+    const errors = await new Response(child.stderr).text();
+    expect(await child.exited, errors).toBe(0);
+    const [report] = JSON.parse(text) as [Report];
+    expect(report.suite).toBe("cni");
+    expect(report.peer).toContain("host-local");
+    expect(report.command).toContain("--pods 5 --burst 5 --rounds 1");
+    const names = report.figures.map((f) => f.name);
+    for (const operation of ["ADD", "DEL"]) {
+      for (const what of [
+        "alone, p50",
+        "alone, p99",
+        "burst of 5, p50",
+        "burst of 5, p99",
+        "burst of 5, CPU of one",
+      ]) {
+        expect(names).toContain(`${operation} ${what}`);
+      }
+    }
+    for (const figure of report.figures.filter((f) => f.unit !== "count" && !f.name.includes("CPU"))) {
+      expect(figure.weft).toBeGreaterThan(0);
+      if (figure.peer !== undefined) expect(figure.peer).toBeGreaterThan(0);
+    }
+    expect(leftovers(child.pid)).toEqual([]);
+  },
+);
+
+test.skipIf(!ready)("an interrupted run leaves nothing", async () => {
+  const child = run("cni", "--pods", "50", "--burst", "5");
+  const reader = child.stderr.getReader();
+  // It says so when both nodes and the agent stand.
+  await reader.read();
+  expect(leftovers(child.pid)).not.toEqual([]);
+  child.kill("SIGINT");
+  while (!(await reader.read()).done);
+  expect(await child.exited).toBe(130);
+  expect(leftovers(child.pid)).toEqual([]);
+});
+
+test("wrong words are refused before anything is made", async () => {
+  const child = run("cni", "--pods", "none");
+  expect(await child.exited).toBe(2);
+  expect(await new Response(child.stderr).text()).toContain("--pods");
+});
+
+test("the executable must be there", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "weft-t-bench-"));
+  try {
+    const child = Bun.spawn(
+      [process.execPath, "run", "bench/run.ts", "cni", "--weft", join(directory, "no")],
+      {
+        cwd: ROOT,
+        stdout: "pipe",
+        stderr: "pipe",
+      },
+    );
+    expect(await child.exited).toBe(1);
+    expect(await new Response(child.stderr).text()).toContain("scripts/build.ts");
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
