@@ -25,6 +25,8 @@ const build = Bun.spawnSync(
     "--format=esm",
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
+    // A plugin lives some milliseconds: what it does not use must not be read.
+    "--splitting",
     // The worker is found beside the entry, as its source stands beside the one that starts it.
     "--root=apps/agent",
     "apps/cli/main.ts",

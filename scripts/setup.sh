@@ -127,8 +127,9 @@ weft_npm_is_done() {
 # that it could not fetch or write: these hold the machine code.
 weft_npm() {
   local native
-  # Without a network it gives up after seconds.
-  npm ci --ignore-scripts --include=dev --include=optional --no-audit --no-fund --no-progress \
+  # Not "npm ci": it refuses a lock file that lacks the optional packages of other platforms, as one does that was
+  # made where the registry has only some of them. Without a network it gives up after seconds.
+  npm install --no-save --ignore-scripts --include=dev --include=optional --no-audit --no-fund --no-progress \
     --fetch-retries=3 --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000 </dev/null || return
   for native in @oven/bun @koromix/koffi @biomejs/cli @typescript/typescript; do
     compgen -G "node_modules/$native-linux-*/" >/dev/null && continue
@@ -136,6 +137,8 @@ weft_npm() {
     rm -f node_modules/.package-lock.json
     return 1
   done
+  # With nothing to install npm may leave its own lock file as old as it was.
+  touch node_modules/.package-lock.json
   node node_modules/bun/install.js </dev/null && weft_npm_is_done
 }
 

@@ -131,7 +131,7 @@ describe("a fresh checkout", () => {
     expect(calls().map((call) => call.split(" ").slice(0, 2).join(" "))).toEqual([
       "apt-get update",
       "apt-get install",
-      "npm ci",
+      "npm install",
       "node node_modules/bun/install.js",
       "run scripts/build.ts",
       "nft list",

@@ -1,5 +1,5 @@
 /** An agent that is away, that is starting, that cannot start, or that has no address left. */
-import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseIpWithLength } from "@weft/base";
@@ -11,19 +11,25 @@ import { ownPart, viewOf } from "./testing/view.ts";
 import { eventually } from "./testing/wait.ts";
 
 setDefaultTimeout(60_000);
-const nodes: TestNode[] = [];
-const makeNode = (options?: TestNodeOptions): TestNode => {
-  const node = new TestNode(options);
-  nodes.push(node);
-  return node;
-};
-afterEach(async () => {
-  for (const node of nodes.splice(0)) await node.close();
-});
+
+/** A test with a node of its own, beside the others: most of their time is waiting. */
+function nodeTest(
+  what: string,
+  body: (node: TestNode) => Promise<void>,
+  options: TestNodeOptions = {},
+): void {
+  test.concurrent(what, async () => {
+    const node = new TestNode(options);
+    try {
+      await body(node);
+    } finally {
+      await node.close();
+    }
+  });
+}
 
 describe("the agent is away", () => {
-  test("ADD is 100 and leaves nothing; STATUS is 50", async () => {
-    const node = makeNode();
+  nodeTest("ADD is 100 and leaves nothing; STATUS is 50", async (node) => {
     const before = viewOf(node.node);
     const pod = node.pod();
     const { error } = await node.call("ADD", pod);
@@ -35,8 +41,7 @@ describe("the agent is away", () => {
     expect(node.queue()).toEqual([]);
   });
 
-  test("DEL succeeds, waits on disk, and is done at the start before any ADD is taken", async () => {
-    const node = makeNode();
+  nodeTest("DEL succeeds, waits on disk, and is done at the start before any ADD is taken", async (node) => {
     await node.start();
     const [again, gone] = [await node.add(), await node.add()];
     await node.stop();
@@ -55,24 +60,25 @@ describe("the agent is away", () => {
     again.sh(`ping -c1 -W2 ${ADDRESSES[0]}`);
   });
 
-  test("what another plugin leaves in the queue is done while the agent runs, before an ADD", async () => {
-    const node = makeNode();
-    await node.start();
-    const pod = await node.add();
-    const { containerId } = pod;
-    const empty = { podNamespace: undefined, podName: undefined, podUid: undefined };
-    const request = { network: "weft", containerId, interface: "eth0", namespacePath: undefined, ...empty };
-    enqueue(node.options.queue, request);
-    const before = pod.addresses;
-    await node.add(pod);
-    expect(pod.addresses).not.toEqual(before);
-    enqueue(node.options.queue, request);
-    await eventually("the queue is empty", () => node.queue().length === 0);
-    expect((await node.status()).workloads).toEqual([]);
-  });
+  nodeTest(
+    "what another plugin leaves in the queue is done while the agent runs, before an ADD",
+    async (node) => {
+      await node.start();
+      const pod = await node.add();
+      const { containerId } = pod;
+      const empty = { podNamespace: undefined, podName: undefined, podUid: undefined };
+      const request = { network: "weft", containerId, interface: "eth0", namespacePath: undefined, ...empty };
+      enqueue(node.options.queue, request);
+      const before = pod.addresses;
+      await node.add(pod);
+      expect(pod.addresses).not.toEqual(before);
+      enqueue(node.options.queue, request);
+      await eventually("the queue is empty", () => node.queue().length === 0);
+      expect((await node.status()).workloads).toEqual([]);
+    },
+  );
 
-  test("damaged and abandoned files in the queue do not stay in the way", async () => {
-    const node = makeNode();
+  nodeTest("damaged and abandoned files in the queue do not stay in the way", async (node) => {
     mkdirSync(node.options.queue, { recursive: true });
     const file = (name: string): string => `${node.options.queue}/${name}`;
     writeFileSync(file("a.json"), "{");
@@ -85,8 +91,7 @@ describe("the agent is away", () => {
     await eventually("only the young one is there", () => node.queue().join() === "d.json.1.tmp");
   });
 
-  test("DEL fails with 5 when it cannot be left on disk: the runtime must try again", async () => {
-    const node = makeNode();
+  nodeTest("DEL fails with 5 when it cannot be left on disk: the runtime must try again", async (node) => {
     writeFileSync(`${node.root}/file`, "");
     const { error } = await node.call("DEL", node.pod(), {
       configuration: { queue: `${node.root}/file/queue` },
@@ -97,30 +102,34 @@ describe("the agent is away", () => {
 });
 
 describe("the node is not ready", () => {
-  test("its address is on no link: ADD is 107 with the reason, DEL succeeds, and it recovers by itself", async () => {
-    const node = makeNode({ uplinkAddresses: ["172.30.0.99/24"] });
-    await node.start("listening");
-    const pod = node.pod();
-    await eventually("the reason is known", async () => (await node.status()).problems.length > 0);
-    const { error } = await node.call("ADD", pod);
-    expect(error?.code).toBe(107);
-    expect(error?.msg).toContain("172.30.0.11 is on none of this machine's links. Give the link its address");
-    await node.del(pod);
-    const status = await node.call("STATUS", undefined);
-    expect(status.error).toMatchObject({ code: 50, msg: expect.stringContaining("172.30.0.11") });
-    expect(existsSync(node.options.conflist)).toBe(false);
-    expect(ownPart(viewOf(node.node))).toEqual([]);
-    for (const address of ["172.30.0.11/24", "fd00:30::11/64"]) {
-      node.node.self.replaceAddress({ link: "eth0", address: parseIpWithLength(address) });
-    }
-    await eventually("it is ready", async () => (await node.status()).ready);
-    await node.add(pod);
-    pod.sh("ping -c1 -W2 172.30.0.11");
-    expect(readFileSync(node.options.conflist, "utf8")).toBe(conflistText(node.options));
-  });
+  nodeTest(
+    "its address is on no link: ADD is 107 with the reason, DEL succeeds, and it recovers by itself",
+    async (node) => {
+      await node.start("listening");
+      const pod = node.pod();
+      await eventually("the reason is known", async () => (await node.status()).problems.length > 0);
+      const { error } = await node.call("ADD", pod);
+      expect(error?.code).toBe(107);
+      expect(error?.msg).toContain(
+        "172.30.0.11 is on none of this machine's links. Give the link its address",
+      );
+      await node.del(pod);
+      const status = await node.call("STATUS", undefined);
+      expect(status.error).toMatchObject({ code: 50, msg: expect.stringContaining("172.30.0.11") });
+      expect(existsSync(node.options.conflist)).toBe(false);
+      expect(ownPart(viewOf(node.node))).toEqual([]);
+      for (const address of ["172.30.0.11/24", "fd00:30::11/64"]) {
+        node.node.self.replaceAddress({ link: "eth0", address: parseIpWithLength(address) });
+      }
+      await eventually("it is ready", async () => (await node.status()).ready);
+      await node.add(pod);
+      pod.sh("ping -c1 -W2 172.30.0.11");
+      expect(readFileSync(node.options.conflist, "utf8")).toBe(conflistText(node.options));
+    },
+    { uplinkAddresses: ["172.30.0.99/24"] },
+  );
 
-  test("there is no Node of that name: 107, until there is", async () => {
-    const node = makeNode();
+  nodeTest("there is no Node of that name: 107, until there is", async (node) => {
     node.removeNode(NODE);
     await node.start("listening");
     await eventually("the reason is known", async () => (await node.status()).problems.length > 0);
@@ -134,16 +143,17 @@ describe("the node is not ready", () => {
     await node.add(pod);
   });
 
-  test("an ADD waits for a starting agent, for longer than the runtime keeps a silent connection", async () => {
-    const node = makeNode();
-    node.writeFaults("stall compile 12000");
-    await node.start("listening");
-    await node.add();
-    expect((await node.status()).ready).toBe(true);
-  });
+  nodeTest(
+    "an ADD waits for a starting agent, for longer than the runtime keeps a silent connection",
+    async (node) => {
+      node.writeFaults("stall compile 12000");
+      await node.start("listening");
+      await node.add();
+      expect((await node.status()).ready).toBe(true);
+    },
+  );
 
-  test("a configuration that cannot be written is tried again", async () => {
-    const node = makeNode();
+  nodeTest("a configuration that cannot be written is tried again", async (node) => {
     const directory = dirname(node.options.conflist);
     mkdirSync(dirname(directory), { recursive: true });
     writeFileSync(directory, "in the way");
@@ -155,30 +165,32 @@ describe("the node is not ready", () => {
   });
 });
 
-test("a range that is exhausted: 102, and nothing is left; what is freed is given again", async () => {
-  const node = makeNode({ blocks: ["10.240.9.0/29"], addresses: ["172.30.0.11"] });
-  await node.start();
-  // Eight addresses: the first, the last and the tunnel's are no pod's.
-  const pods = [];
-  for (let i = 0; i < 5; i++) pods.push(await node.add());
-  expect(pods.map((p) => p.addresses[0])).toEqual([2, 3, 4, 5, 6].map((i) => `10.240.9.${i}`));
-  const full = await Baseline.of(node);
-  const extra = node.pod();
-  const { error } = await node.call("ADD", extra);
-  expect(error).toMatchObject({ code: 102, msg: expect.stringContaining("10.240.9.0/29") });
-  expect(error?.details).toContain("larger block");
-  await full.expectSame();
-  const [freed] = pods;
-  if (freed === undefined) throw new Error("no pod");
-  await node.del(freed);
-  await node.add(extra);
-  expect(extra.addresses).toEqual(freed.addresses);
-  for (const pod of [extra, ...pods.slice(1)]) await node.del(pod);
-  expect((await node.status()).blocks.map((b) => b.used)).toEqual([0]);
-});
+nodeTest(
+  "a range that is exhausted: 102, and nothing is left; what is freed is given again",
+  async (node) => {
+    await node.start();
+    // Eight addresses: the first, the last and the tunnel's are no pod's.
+    const pods = [];
+    for (let i = 0; i < 5; i++) pods.push(await node.add());
+    expect(pods.map((p) => p.addresses[0])).toEqual([2, 3, 4, 5, 6].map((i) => `10.240.9.${i}`));
+    const full = await Baseline.of(node);
+    const extra = node.pod();
+    const { error } = await node.call("ADD", extra);
+    expect(error).toMatchObject({ code: 102, msg: expect.stringContaining("10.240.9.0/29") });
+    expect(error?.details).toContain("larger block");
+    await full.expectSame();
+    const [freed] = pods;
+    if (freed === undefined) throw new Error("no pod");
+    await node.del(freed);
+    await node.add(extra);
+    expect(extra.addresses).toEqual(freed.addresses);
+    for (const pod of [extra, ...pods.slice(1)]) await node.del(pod);
+    expect((await node.status()).blocks.map((b) => b.used)).toEqual([0]);
+  },
+  { blocks: ["10.240.9.0/29"], addresses: ["172.30.0.11"] },
+);
 
-test("a second agent on the same root is refused while the first goes on", async () => {
-  const node = makeNode();
+nodeTest("a second agent on the same root is refused while the first goes on", async (node) => {
   await node.start();
   const argv = [node.executable, "agent", "--node", NODE, "--root", node.root];
   const second = node.spawn(argv, { environment: {}, stdin: new Uint8Array() });
@@ -189,8 +201,7 @@ test("a second agent on the same root is refused while the first goes on", async
 });
 
 describe("the socket is root's alone", () => {
-  test("modes of directory and socket, and what another user is told", async () => {
-    const node = makeNode();
+  nodeTest("modes of directory and socket, and what another user is told", async (node) => {
     await node.start();
     const { socket } = node.options;
     const mode = (path: string): string => node.node.sh(`stat -c %a:%u:%g ${path}`).trim();
@@ -211,8 +222,7 @@ describe("the socket is root's alone", () => {
     expect(asUser(0)).toBe("connected");
   });
 
-  test("a restarted agent closes what somebody opened", async () => {
-    const node = makeNode();
+  nodeTest("a restarted agent closes what somebody opened", async (node) => {
     await node.start();
     const { socket } = node.options;
     chmodSync(dirname(socket), 0o777);

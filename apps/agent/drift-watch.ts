@@ -39,14 +39,14 @@ export interface DriftWatchOptions {
 }
 
 export function watchDrift(o: DriftWatchOptions): () => void {
-  const workloads = new Set<string>();
+  /** Pods' links, by the node's end, and ids of other namespaces, that something changed about. */
+  const links = new Set<string>();
+  const namespaces = new Set<number>();
   let node = false;
   let everything = false;
   let podLinks = false;
   let underlay = false;
   let cancel: (() => void) | undefined;
-  /** Workload by id of its namespace; undefined for namespaces that are none of ours. */
-  let nsids = new Map<number, string | undefined>();
 
   const act = (): void => {
     cancel = undefined;
@@ -56,45 +56,39 @@ export function watchDrift(o: DriftWatchOptions): () => void {
       if (everything) o.plan.applier.requestRepair();
       else {
         if (node) for (const k of o.plan.kinds) if (NODE_KINDS.has(k.kind)) k.reconciler.requestRepair();
-        const rows = [...workloads].flatMap((id): readonly PlanRow[] => o.pods.rows(id));
-        if (rows.length > 0) {
-          o.plan.applier.repair(o.plan.keys(rows)).catch((error: unknown) => {
-            o.logger.warn("cannot compare a pod with the kernel", { error: describeError(error) });
-          });
-        }
+        repair(touchedRows());
       }
     }
-    workloads.clear();
+    links.clear();
+    namespaces.clear();
     node = everything = podLinks = underlay = false;
   };
 
-  const workloadOfNsid = (nsid: number): string | undefined => {
-    if (!nsids.has(nsid)) {
-      nsids = new Map();
-      for (const link of o.kernel.self.links()) {
-        const id = link.peerNsid === undefined ? undefined : o.pods.byHostLink(link.name)?.id;
-        if (id !== undefined && link.peerNsid !== undefined) nsids.set(link.peerNsid, id);
-      }
-      if (!nsids.has(nsid)) nsids.set(nsid, undefined);
+  /** Rows of the workloads whose link, or whose namespace, something changed about. */
+  const touchedRows = (): PlanRow[] => {
+    if (namespaces.size > 0) {
+      // Looked up now and not remembered: an id that was one namespace's comes to be another's.
+      for (const link of o.kernel.self.links())
+        if (link.peerNsid !== undefined && namespaces.has(link.peerNsid)) links.add(link.name);
     }
-    return nsids.get(nsid);
+    if (links.size === 0) return [];
+    return o.pods.workloads().flatMap((w) => (links.has(w.hostLink) ? o.pods.rows(w.id) : []));
+  };
+
+  const repair = (rows: readonly PlanRow[]): void => {
+    if (rows.length === 0) return;
+    o.plan.applier.repair(o.plan.keys(rows)).catch((error: unknown) => {
+      o.logger.warn("cannot compare a pod with the kernel", { error: describeError(error) });
+    });
   };
 
   const hear = (event: KernelEvent): void => {
     if (event.kind === "overflow") everything = underlay = true;
-    else if (event.nsid !== undefined) {
-      const id = workloadOfNsid(event.nsid);
-      if (id === undefined) return;
-      workloads.add(id);
-    } else if (event.link === undefined || event.link.startsWith(`${LINK_PREFIX}-`)) node = true;
+    else if (event.nsid !== undefined) namespaces.add(event.nsid);
+    else if (event.link === undefined || event.link.startsWith(`${LINK_PREFIX}-`)) node = true;
     else if (event.link.startsWith(LINK_PREFIX)) {
-      const id = o.pods.byHostLink(event.link)?.id;
-      if (id !== undefined) workloads.add(id);
-      if (event.kind === "link") {
-        // An id that was one namespace's can come to be another's, or to be ours.
-        nsids = new Map();
-        if (event.change === "gone") podLinks = true;
-      }
+      links.add(event.link);
+      if (event.kind === "link" && event.change === "gone") podLinks = true;
     } else {
       node = true;
       if (event.kind === "link" || event.kind === "address") underlay = true;

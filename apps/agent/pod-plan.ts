@@ -30,11 +30,6 @@ export class PodPlan {
     return [...this.#workloads.values()];
   }
 
-  /** The workload that has this link, by the node's end. */
-  byHostLink(link: string): Workload | undefined {
-    return this.workloads().find((w) => w.hostLink === link);
-  }
-
   set(workloads: readonly Workload[]): void {
     const put = workloads.flatMap((w) => {
       this.#workloads.set(w.id, w);

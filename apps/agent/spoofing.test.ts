@@ -45,19 +45,16 @@ function dropped(): { inet: number; arp: number } {
   return { inet: of("inet"), arp: of("arp") };
 }
 
-/** Expects that nothing comes back, and that exactly these packets were dropped. */
+/** Expects that nothing comes back, and that these packets were dropped, besides what a pod says by itself. */
 function expectDropped(packets: number, ...argv: string[]): void {
   const before = dropped().inet;
   expect(pod.try(...argv).code).not.toBe(0);
-  expect(dropped().inet - before).toBe(packets);
+  expect(dropped().inet - before).toBeGreaterThanOrEqual(packets);
 }
+// By itself ping would wait a whole second for answers that must not come.
 const ping = (count: number, ...more: string[]): string[] => [
-  "ping",
-  "-i",
-  "0.01",
-  "-c",
+  ..."timeout 0.25 ping -i 0.01 -c".split(" "),
   `${count}`,
-  "-W1",
   ...more,
 ];
 
@@ -89,11 +86,20 @@ describe("IP source", () => {
     pod.sh(`ip -6 address del ${address}/128 dev eth0`);
   });
 
-  test("what is forged makes no connection tracking entry", () => {
+  test("what is forged never comes as far as connection tracking", () => {
+    // Between our hook (raw, -300) and that of connection tracking (-200).
+    const chain = "chain c { type filter hook prerouting priority -250; policy accept;";
+    node.node.run(
+      "nft",
+      `table inet seen { ${chain} ip saddr 192.0.2.8 counter; ip saddr ${pod.addresses[0]} counter; }; }`,
+    );
     pod.sh("ip address add 192.0.2.8/32 dev eth0");
     expectDropped(1, ...ping(1, "-I", "192.0.2.8", "172.30.0.1"));
-    expect(node.node.try("conntrack", "-L", "-s", "192.0.2.8").out).toContain("0 flow entries");
+    pod.sh(`ping -c1 -W2 -I ${pod.addresses[0]} 172.30.0.1`);
+    const counters = node.node.sh("nft list table inet seen").match(/counter packets \d+/g);
+    expect(counters).toEqual(["counter packets 0", "counter packets 1"]);
     pod.sh("ip address del 192.0.2.8/32 dev eth0");
+    node.node.sh("nft delete table inet seen");
   });
 });
 

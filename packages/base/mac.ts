@@ -1,5 +1,4 @@
 /** Ethernet addresses, canonical text "02:00:5e:10:00:01". */
-import { createHash } from "node:crypto";
 import { WeftError } from "./errors.ts";
 import { type IpAddress, ipFromBytes } from "./ip.ts";
 
@@ -22,7 +21,7 @@ export const macFromBytes = (b: Uint8Array): Mac =>
 
 /** A locally administered unicast address that is the same for the same seed, everywhere and always. */
 export function macFromSeed(seed: string): Mac {
-  const b = Uint8Array.from(createHash("sha256").update(seed).digest().subarray(0, 6));
+  const b = Uint8Array.from(new Bun.CryptoHasher("sha256").update(seed).digest().subarray(0, 6));
   b[0] = ((b[0] as number) & 0xfc) | 0x02;
   return macFromBytes(b);
 }

@@ -2,7 +2,6 @@
  * Deletions that the agent was not there to hear. A runtime asks once, then forgets the container; so the
  * plugin leaves a file, answers success, and the agent works the files off before it takes the next ADD.
  */
-import { createHash } from "node:crypto";
 import {
   mkdirSync,
   readdirSync,
@@ -17,7 +16,7 @@ import { faultPoint } from "./fault-points.ts";
 import type { AttachmentRequest } from "./protocol.ts";
 
 const fileOf = (r: AttachmentRequest): string =>
-  `${createHash("sha256").update(`${r.network}\0${r.containerId}\0${r.interface}`).digest("hex").slice(0, 32)}.json`;
+  `${new Bun.CryptoHasher("sha256").update(`${r.network}\0${r.containerId}\0${r.interface}`).digest("hex").slice(0, 32)}.json`;
 
 /**
  * Leaves a deletion for the agent; returns the file. The same one twice is one file. Throws error 5 with the

@@ -88,11 +88,14 @@ const routeText = (route: Json): string =>
 
 function forwardingTexts(ns: TestNamespace, links: readonly Json[]): string[] {
   const tunnels = links.filter((l) => ((l["linkinfo"] ?? {}) as Json)["info_kind"] === "vxlan");
-  return tunnels.flatMap((l) =>
-    (JSON.parse(ns.run("bridge", "-json", "fdb", "show", "dev", String(l["ifname"]))) as Json[])
+  return tunnels.flatMap((l) => {
+    const { code, out } = ns.try("bridge", "-json", "fdb", "show", "dev", String(l["ifname"]));
+    // It may be made anew in the very moment.
+    if (code !== 0) return [`forwarding of ${l["ifname"]}: ${out}`];
+    return (JSON.parse(out) as Json[])
       .filter((e) => e["dst"] !== undefined)
-      .map((e) => `${text("forwarding", e, ["mac", "dst", "state"])} dev=${l["ifname"]}`),
-  );
+      .map((e) => `${text("forwarding", e, ["mac", "dst", "state"])} dev=${l["ifname"]}`);
+  });
 }
 
 /** Tables, chains, rules and elements, without counts of packets. */

@@ -24,6 +24,7 @@ import { notUsableYet, untilUsable } from "./usable.ts";
 
 const DEFAULT4 = parsePrefix("0.0.0.0/0");
 const DEFAULT6 = parsePrefix("::/0");
+const TABLE_MAIN = 254;
 
 /** IPv6 settings of the interface, by the last part of their key. */
 const IPV6_SYSCTLS: readonly (readonly [string, string])[] = [
@@ -52,6 +53,15 @@ function routesOf(row: AttachmentRow): RouteSpec[] {
   );
 }
 
+/** Routes that an earlier interface of the container has: that one keeps them, and a later one stands by. */
+function takenByOthers(inside: NetworkNamespace, row: AttachmentRow): (route: RouteSpec) => boolean {
+  const others = inside
+    .routes({ table: TABLE_MAIN })
+    .filter((r) => r.link !== undefined && r.link !== row.interface);
+  return (route) =>
+    others.some((r) => r.destination === route.destination && r.metric === (route.metric ?? 0));
+}
+
 export const podSide = {
   /** A promise when the kernel needs a moment until packets reach the addresses. */
   establish(inside: NetworkNamespace, row: AttachmentRow): Promise<void> | undefined {
@@ -77,7 +87,8 @@ export const podSide = {
       );
     }
     for (const gateway of gatewaysOf(row.addresses)) inside.replaceNeighbour(name, gateway, row.hostMac);
-    for (const route of routesOf(row)) inside.replaceRoute(route);
+    const isTaken = takenByOthers(inside, row);
+    for (const route of routesOf(row)) if (!isTaken(route)) inside.replaceRoute(route);
     return untilUsable(inside, name, addressesOf(row));
   },
 
@@ -117,7 +128,8 @@ export const podSide = {
     const routes = inside.routes({ link: row.interface });
     for (const wanted of routesOf(row)) {
       const ok = routes.some((r) => r.destination === wanted.destination && r.gateway === wanted.gateway);
-      if (!ok) found.push(`${where}: route ${wanted.destination} is absent`);
+      if (!ok && !takenByOthers(inside, row)(wanted))
+        found.push(`${where}: route ${wanted.destination} is absent`);
     }
     if (hasV6(row)) {
       for (const [key, value] of IPV6_SYSCTLS) {

@@ -77,6 +77,7 @@ export class HeldRows<Row> {
         for (const [key, { row }] of this.#entries) {
           if (entries.has(key)) continue;
           this.faults.delete(key);
+          if (row !== undefined) changes.push({ key, before: row, after: undefined });
         }
         this.#entries = entries;
         this.complete(version);

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { FakeClock, hasCode, hintOf, WeftError } from "@weft/base";
 import { ApiError, type Credentials, createClient, type Identity, type Trust } from "./index.ts";
 import { type Certificates, hasOpenssl, makeCertificates, type Pair } from "./testing/certificates.ts";
@@ -111,6 +112,18 @@ describe("requests", () => {
     expect(call!.body).toEqual({ metadata: { name: "x" } });
     expect(call!.headers.get("content-type")).toBe("application/json");
     expect(call!.headers.get("user-agent")).toBe("weft/test");
+  });
+
+  test("proxies of the environment are not used", async () => {
+    const c = await client(new FakeApi());
+    const code = `fetch("${c.server}/api/v1/nodes").then((r) => r.status, (e) => e.code)`;
+    const module = join(import.meta.dir, "testing", "setup.ts");
+    const ours = `(await import("${module}")).request("${c.server}")`;
+    const child = Bun.spawn([process.execPath, "-e", `console.log(await ${code}, await ${ours})`], {
+      env: { ...process.env, http_proxy: "http://127.0.0.1:1", no_proxy: "" },
+      stdout: "pipe",
+    });
+    expect(await new Response(child.stdout).text()).toMatch(/^(?!200)\S+ ok\n$/);
   });
 
   test("GET is tried again after failures of the server, a bounded number of times; POST is not", async () => {

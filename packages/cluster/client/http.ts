@@ -196,7 +196,6 @@ class FetchClient implements ApiClient {
         signal: limit.signal,
         redirect: "manual",
         timeout: false,
-        proxy: false,
       });
       if (!response.ok) throw await this.#failure(response, request);
       return { ...attempt, response, limit };

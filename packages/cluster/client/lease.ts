@@ -148,17 +148,18 @@ class Contender {
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
+    const left = (): number => this.#renewedAt + this.#renewDeadline - this.#clock.monotonic();
     while (!signal.aborted) {
-      await this.#pause(signal);
-      const left = this.#renewedAt + this.#renewDeadline - this.#clock.monotonic();
-      if (signal.aborted || left <= 0) return;
-      if (!(await this.#try(signal, left)) && this.#record?.holder !== this.#options.identity) return;
+      await this.#pause(signal, Math.max(0, left()));
+      if (signal.aborted || left() <= 0) return;
+      if (!(await this.#try(signal, left())) && this.#record?.holder !== this.#options.identity) return;
     }
   }
 
-  #pause(signal: AbortSignal): Promise<void> {
+  #pause(signal: AbortSignal, most = Number.POSITIVE_INFINITY): Promise<void> {
     const { random = Math.random } = this.#options;
-    return sleep(this.#clock, this.#retryPeriod * (1 + (JITTER - 1) * random()), signal).catch(() => {});
+    const ms = Math.min(most, this.#retryPeriod * (1 + (JITTER - 1) * random()));
+    return sleep(this.#clock, ms, signal).catch(() => {});
   }
 
   get #name(): string {

@@ -1,5 +1,5 @@
 /**
- * What a whole cluster takes. The objects are as large as real ones (about 5 kB a pod) and are made while they are
+ * What a whole cluster takes. The objects are of the shape of real ones, which are larger still, and are made while they are
  * sent, so that nothing but the client, in a process of its own, holds anything.
  */
 import { expect, test } from "bun:test";

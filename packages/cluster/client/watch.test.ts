@@ -1,67 +1,18 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { FakeClock, WeftError } from "@weft/base";
-import fc from "fast-check";
-import { type ResourceWatchOptions, type RowBatch, watchResource } from "./index.ts";
+import { FakeClock } from "@weft/base";
+import type { ResourceWatchOptions } from "./index.ts";
 import { FakeApi, failure } from "./testing/fake-api.ts";
 import type { StreamFault } from "./testing/fake-watcher.ts";
-import { directClient, serveApi, settle, until } from "./testing/setup.ts";
+import { directClient, settle, until } from "./testing/setup.ts";
+import { PATH, pod, type Row, watched } from "./testing/watched.ts";
 
-const PATH = "/api/v1/pods";
 const stops: (() => unknown)[] = [];
 afterEach(async () => {
   for (const stop of stops.splice(0).reverse()) await stop();
 });
 
-interface Row {
-  readonly name: string;
-  readonly value: unknown;
-}
-
-const pod = (name: string, value: unknown = 0, extra: object = {}) => ({
-  metadata: { name, namespace: "default" },
-  value,
-  ...extra,
-});
-
-/** A watch, and the table that its batches make. */
-async function start(api: FakeApi, options: Partial<ResourceWatchOptions<Row>> = {}) {
-  const { client, stop } = await serveApi(api);
-  stops.push(stop);
-  const rows = new Map<string, Row>();
-  const batches: RowBatch<Row>[] = [];
-  const watch = watchResource<Row>({
-    client,
-    path: PATH,
-    decode: ({ metadata, value }) => {
-      if (value === "faulty") throw new WeftError("invalid", "value: must not be faulty");
-      return value === "ignored" ? undefined : { name: metadata.name, value };
-    },
-    onChange(batch) {
-      batches.push(batch);
-      if (batch.reset) rows.clear();
-      for (const { key, before, after } of batch.changes) {
-        expect(rows.get(key)).toEqual(before as Row);
-        if (after === undefined) rows.delete(key);
-        else rows.set(key, after);
-      }
-    },
-    backoff: { first: 2, cap: 10 },
-    ...options,
-  });
-  stops.push(() => watch.stop());
-  const text = () =>
-    [...rows.values()]
-      .map(({ name, value }) => `${name}=${value}`)
-      .sort()
-      .join(" ");
-  const wanted = () =>
-    api
-      .objects(PATH)
-      .map(({ metadata, value }) => `${metadata.name}=${value}`)
-      .sort()
-      .join(" ");
-  return { watch, rows, batches, text, untilEqual: () => until(() => text() === wanted(), "equality") };
-}
+const start = (api: FakeApi, options: Partial<ResourceWatchOptions<Row>> = {}) =>
+  watched(api, stops, options);
 
 /** Counts what was asked: lists and watches. */
 const asked = (api: FakeApi) => ({
@@ -261,6 +212,42 @@ describe("faults", () => {
     await untilEqual();
   });
 
+  test("bookmarks show that a connection is alive", async () => {
+    const api = new FakeApi();
+    const clock = new FakeClock();
+    const { watch } = await start(api, { client: directClient(api, { clock }), clock });
+    await settle();
+    for (let minute = 0; minute < 20; minute++) {
+      clock.advance(60_000);
+      api.bookmark();
+      await settle();
+    }
+    expect(watch.status()).toMatchObject({ state: "watching", watches: 1 });
+    clock.advance(299_999);
+    await settle();
+    expect(watch.status().state).toBe("watching");
+    clock.advance(1);
+    await settle();
+    expect(watch.status()).toMatchObject({ state: "away", lastError: expect.stringContaining("for 300 s") });
+    clock.advance(800);
+    await settle();
+    expect(watch.status()).toMatchObject({ state: "watching", watches: 2, lists: 1 });
+  });
+
+  test("after events in another order, it goes on from the newest", async () => {
+    const api = new FakeApi();
+    const { watch, untilEqual } = await start(api);
+    await until(() => watch.status().state === "watching");
+    const script: StreamFault[] = ["swap"];
+    api.streamFault = () => script.shift();
+    api.put(PATH, pod("a", 1));
+    api.put(PATH, pod("b", 1));
+    await untilEqual();
+    api.disconnect();
+    await until(() => watch.status().watches === 2 && watch.status().state === "watching");
+    expect(api.calls.at(-1)!.query.get("resourceVersion")).toBe(String(api.version));
+  });
+
   test("429 waits for as long as the server asks", async () => {
     const api = new FakeApi();
     const clock = new FakeClock();
@@ -320,76 +307,4 @@ describe("faults", () => {
     api.put(PATH, pod("a", "later"));
     await untilEqual();
   });
-});
-
-describe("property", () => {
-  const faults: (StreamFault | undefined)[] = [
-    undefined,
-    undefined,
-    undefined,
-    "duplicate",
-    "stale",
-    "stale",
-    "swap",
-    "swap",
-    "split",
-    "cut",
-    "end",
-    "expired",
-    "failed",
-    "garbage",
-    "silence",
-  ];
-  const step = fc.oneof(
-    {
-      weight: 12,
-      arbitrary: fc.record({ do: fc.constant("put" as const), name: fc.nat(5), value: fc.nat(3) }),
-    },
-    { weight: 6, arbitrary: fc.record({ do: fc.constant("delete" as const), name: fc.nat(5) }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("disconnect" as const) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant("compact" as const) }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("bookmark" as const) }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("break" as const), how: fc.nat(4) }) },
-    { weight: 3, arbitrary: fc.record({ do: fc.constant("pause" as const), ms: fc.nat(6) }) },
-  );
-
-  test("after any changes and faults, once faults stop, the rows are the server's", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(step, { minLength: 1, maxLength: 40 }),
-        fc.array(fc.constantFrom(...faults), { minLength: 1, maxLength: 60 }),
-        async (steps, script) => {
-          const api = new FakeApi();
-          api.put(PATH, pod("p0", "first"));
-          let at = 0;
-          api.streamFault = () => script[at++ % script.length];
-          const { watch, text, untilEqual } = await start(api, { idleLimit: 30, pageSize: 2 });
-          for (const s of steps) {
-            if (s.do === "put") api.put(PATH, pod(`p${s.name}`, s.value));
-            else if (s.do === "delete") api.delete(PATH, `p${s.name}`, "default");
-            else if (s.do === "disconnect") api.disconnect();
-            else if (s.do === "compact") api.compact();
-            else if (s.do === "bookmark") api.bookmark();
-            else if (s.do === "pause") await Bun.sleep(s.ms);
-            else {
-              const code = [410, 429, 500, 503, 403][s.how] as number;
-              let left = 2;
-              api.intercept = () => (left-- > 0 ? failure(code, "", "broken by the test") : undefined);
-            }
-          }
-          api.streamFault = () => undefined;
-          api.intercept = () => undefined;
-          // What was held back comes now, as a real server would send it.
-          api.bookmark();
-          await untilEqual();
-          // And it goes on being so.
-          api.put(PATH, pod("last", text()));
-          await untilEqual();
-          await watch.stop();
-          for (const stop of stops.splice(0).reverse()) await stop();
-        },
-      ),
-      { numRuns: 100 },
-    );
-  }, 30_000);
 });

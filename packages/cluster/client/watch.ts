@@ -148,7 +148,8 @@ class Reflector<Row> implements ResourceWatch {
     });
     // Not everybody waits for it.
     this.ready.catch(() => {});
-    this.#end = this.#run();
+    // Nobody is called before whoever started it holds the watch.
+    this.#end = Promise.resolve().then(() => this.#run());
   }
 
   status(): WatchStatus {
