@@ -9,7 +9,7 @@
  *
  * The file's time is that of the start: a source that changed during the build is newer than it.
  */
-import { readFileSync, renameSync, utimesSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 
 const OUT = process.argv[2] ?? "dist/weft";
 const HIDDEN = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
@@ -57,3 +57,19 @@ for (const name of HIDDEN) {
 writeFileSync(`${OUT}.new`, file, { mode: 0o755 });
 utimesSync(`${OUT}.new`, started, started);
 renameSync(`${OUT}.new`, OUT);
+
+/**
+ * The plugin's shim, beside the executable: compiled when there is a C compiler, and only then in place of the
+ * executable as the plugin (plugins/weft/shim/shim.c says what it does).
+ */
+const SHIM = `${OUT}-cni`;
+const FREESTANDING = ["-nostdlib", "-static", "-o", `${SHIM}.new`, "plugins/weft/shim/shim.c"];
+const compilers = [["tcc"], ["cc", "-O2", "-ffreestanding", "-fno-builtin", "-fno-stack-protector"]];
+const compiler = compilers.find(([name]) => Bun.which(name as string) !== null);
+if (compiler === undefined) {
+  rmSync(SHIM, { force: true });
+} else {
+  const compiled = Bun.spawnSync([...compiler, ...FREESTANDING], { stdout: "inherit", stderr: "inherit" });
+  if (!compiled.success) process.exit(1);
+  renameSync(`${SHIM}.new`, SHIM);
+}

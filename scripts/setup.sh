@@ -10,7 +10,8 @@
 # says what to do.
 
 # ip and ping are for the commands that Weft's examples show.
-WEFT_RUN_PACKAGES=(ca-certificates nodejs npm nftables iproute2 iputils-ping)
+# tcc (0.3 MB) compiles the CNI plugin's shim.
+WEFT_RUN_PACKAGES=(ca-certificates nodejs npm nftables iproute2 iputils-ping tcc)
 WEFT_TEST_PACKAGES=(arping containernetworking-plugins iperf3 procps tcpdump)
 # Cloud images install updates for a minute after their first start, under apt's lock.
 WEFT_APT_WAIT_SECONDS=${WEFT_APT_WAIT_SECONDS-300}
@@ -70,6 +71,7 @@ weft_missing() {
       iproute2) command -v ip ;;
       iputils-ping) command -v ping ;;
       procps) command -v ps ;;
+      tcc) command -v tcc || command -v cc ;;
       arping | iperf3 | tcpdump) command -v "$package" ;;
       *) false ;;
     esac >/dev/null || ask+=("$package")

@@ -28,6 +28,7 @@ import { dequeue, queued, sweep } from "@weft/plugin-weft";
 import { Attachments } from "./attachments.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
+import { execute } from "./execute.ts";
 import { FabricState } from "./fabric-state.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
 import type { AgentOptions } from "./options.ts";
@@ -152,7 +153,7 @@ export async function startAgent(
       return { pausedUntil: paused() ? pausedUntil : undefined };
     },
   };
-  const server = serveSocket(options.socket, routes, logger);
+  const server = serveSocket(options.socket, routes, (e, signal) => execute(e, routes, signal), logger);
 
   const refreshUnderlay = (): void => toCluster({ type: "underlay", links: readUnderlay(kernel.self) });
   // From the start: it may be the underlay that keeps the node from being ready.

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { describeError, type Logger } from "@weft/base";
 import { toCniError } from "@weft/cni";
-import type { Failure } from "@weft/plugin-weft";
+import { EXEC_PATH, type Execution, type Failure, parseExecution } from "@weft/plugin-weft";
 
 export type Handler = (body: unknown, signal: AbortSignal) => Promise<unknown>;
 
@@ -20,10 +20,14 @@ export interface SocketServer {
   stop(): Promise<void>;
 }
 
-/** `routes`: "POST /v1/cni/add" to what it does. Errors become a Failure with the CNI code. */
+/**
+ * `routes`: "POST /v1/cni/add" to what it does. Errors become a Failure with the CNI code. `execute` runs the
+ * plugin on what its shim has handed over.
+ */
 export function serveSocket(
   path: string,
   routes: Readonly<Record<string, Handler>>,
+  execute: (execution: Execution, signal: AbortSignal) => Promise<string>,
   logger: Logger,
 ): SocketServer {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -39,6 +43,7 @@ export function serveSocket(
     ...NO_IDLE_TIMEOUT,
     async fetch(request) {
       const url = new URL(request.url);
+      if (url.pathname === EXEC_PATH) return run(await request.bytes(), request.signal);
       const handler = routes[`${request.method} ${url.pathname}`];
       if (handler === undefined) {
         return failure(404, { code: 999, message: `no such call: ${request.method} ${url.pathname}` });
@@ -58,6 +63,13 @@ export function serveSocket(
   });
   chmodSync(path, 0o600);
   return { stop: () => server.stop(true) };
+
+  async function run(bytes: Uint8Array, signal: AbortSignal): Promise<Response> {
+    const execution = parseExecution(bytes);
+    if (execution === undefined)
+      return failure(400, { code: 6, message: "the body is no run of the plugin" });
+    return new Response(await execute(execution, signal));
+  }
 }
 
 const failure = (status: number, body: Failure): Response => Response.json(body, { status });

@@ -70,12 +70,9 @@ class RealSession implements Session {
 
   constructor(executable: string) {
     const file = realpathSync(executable);
-    try {
-      linkSync(file, this.weft);
-    } catch {
-      // Another file system.
-      copyFileSync(file, this.weft);
-    }
+    bringHere(file, this.weft);
+    // The plugin's shim, where there is one.
+    if (existsSync(`${file}-cni`)) bringHere(`${file}-cni`, `${this.weft}-cni`);
   }
 
   node(label: string): RealNamespace {
@@ -129,4 +126,13 @@ export async function logTail(session: Session, label: string): Promise<string> 
   if (!names.includes(`${label}.log`)) return "";
   const text = await Bun.file(join(session.directory, `${label}.log`)).text();
   return text.trim().split("\n").slice(-12).join("\n");
+}
+
+function bringHere(file: string, to: string): void {
+  try {
+    linkSync(file, to);
+  } catch {
+    // Another file system.
+    copyFileSync(file, to);
+  }
 }

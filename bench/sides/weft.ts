@@ -1,5 +1,5 @@
 /** Weft's side: a node's agent, in a namespace of its own. */
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type IpAddress, type IpWithLength, WeftError } from "@weft/base";
 import { type NetworkConfigurationList, parseNetworkConfigurationList } from "@weft/cni/types";
@@ -35,7 +35,10 @@ export async function startWeft(
   const plugins = join(root, "opt/cni/bin");
   const etc = join(root, "etc/weft");
   for (const directory of [plugins, join(etc, "cluster")]) mkdirSync(directory, { recursive: true });
-  symlinkSync(session.weft, join(plugins, "weft"));
+  // As an installation does it: the shim is the plugin where there is one, and the executable stands beside it.
+  const shim = `${session.weft}-cni`;
+  symlinkSync(existsSync(shim) ? shim : session.weft, join(plugins, "weft"));
+  symlinkSync(session.weft, join(plugins, "weft-loopback"));
   writeFileSync(join(etc, "cluster/nodes.yaml"), cluster.map(nodeManifest).join("---\n"));
   writeFileSync(join(etc, "settings.yaml"), JSON.stringify({ clusterCIDRs: ["10.244.0.0/16"], ...settings }));
   const argv = [session.weft, "agent", "--node", name, "--root", root];

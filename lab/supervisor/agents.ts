@@ -1,5 +1,5 @@
 /** The agents, one on each node: started, watched until ready, started again when they end. */
-import { mkdirSync, symlinkSync, unlinkSync } from "node:fs";
+import { existsSync, mkdirSync, symlinkSync, unlinkSync } from "node:fs";
 import { type Clock, describeError, type Logger } from "@weft/base";
 import { labPaths } from "../state.ts";
 import type { NodeStatus } from "../status.ts";
@@ -7,8 +7,9 @@ import { KeepRunning } from "./keep-running.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { pause } from "./wait.ts";
 
-/** Names under which the executable lies in a node's plugin directory; it looks at its own name. */
-const PLUGINS = ["weft", "weft-loopback"];
+/** The executable lies in a node's plugin directory by this name, which it looks at; the plugin's shim finds it there. */
+const WHOLE = "weft-loopback";
+const PLUGIN = "weft";
 const ASK_READY_MS = 5000;
 const ANSWER_MS = 2000;
 const GRACE_MS = 2000;
@@ -179,13 +180,15 @@ export class Agent {
  */
 function installPlugins(directory: string, executable: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o755 });
-  for (const name of PLUGINS) {
+  const shim = `${executable}-cni`;
+  const targets = { [WHOLE]: executable, [PLUGIN]: existsSync(shim) ? shim : executable };
+  for (const [name, target] of Object.entries(targets)) {
     const path = `${directory}/${name}`;
     try {
       unlinkSync(path);
     } catch {
       // Was not there.
     }
-    symlinkSync(executable, path);
+    symlinkSync(target, path);
   }
 }

@@ -2,6 +2,9 @@
 import { CniError, OWN_CODE } from "@weft/cni";
 import type { Failure } from "./protocol.ts";
 
+/** A question to the agent on `socket`: one of the calls of protocol.ts. */
+export type Ask = <T>(socket: string, path: string, body: unknown) => Promise<T>;
+
 /** Longer than the agent's own deadline for an ADD, so that its answer, which says more, comes first. */
 const TIMEOUT_MS = 100_000;
 
@@ -9,7 +12,7 @@ const TIMEOUT_MS = 100_000;
  * Asks the agent. Throws CniError: the agent's own error; 100 when nobody listens on the socket; 101 when no
  * answer comes.
  */
-export async function ask<T>(socket: string, path: string, body: unknown): Promise<T> {
+export async function askBySocket<T>(socket: string, path: string, body: unknown): Promise<T> {
   let response: Response;
   try {
     response = await fetch(`http://weft${path}`, {

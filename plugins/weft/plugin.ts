@@ -14,7 +14,7 @@ import {
   type PluginRequest,
   type Result,
 } from "@weft/cni";
-import { ask } from "./client.ts";
+import { type Ask, askBySocket } from "./client.ts";
 import { faultPoint, type PluginStep } from "./fault-points.ts";
 import { type AttachmentRequest, type AttachmentResult, QUEUE_PATH, SOCKET_PATH } from "./protocol.ts";
 import { dequeue, enqueue } from "./queue.ts";
@@ -24,7 +24,8 @@ interface Options {
   readonly queue: string;
 }
 
-export const weftPlugin: Plugin = {
+/** The plugin, with its way to the agent: the socket, or inside of the agent the agent itself. */
+export const createWeftPlugin = (ask: Ask): Plugin => ({
   name: "weft",
   about: "CNI plugin weft: attaches containers to the network of this node's Weft agent",
   versions: ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
@@ -75,7 +76,10 @@ export const weftPlugin: Plugin = {
       throw new CniError(CODE.pluginNotAvailable, message, { cause: error });
     }
   },
-};
+});
+
+/** As a process of its own: over the agent's socket. */
+export const weftPlugin: Plugin = createWeftPlugin(askBySocket);
 
 const step: (name: PluginStep) => void = faultPoint;
 

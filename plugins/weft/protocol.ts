@@ -6,6 +6,7 @@
  *   POST /v1/cni/check   AttachmentRequest   200 {}
  *   POST /v1/cni/gc      GcRequest           200 {}
  *   POST /v1/cni/status  {}                  200 {}
+ *   POST /v1/cni/exec    Execution           200 exit code, newline, standard output (shim/shim.c)
  *
  * The plugin that goes away in the middle of an ADD takes its request back: the agent then undoes it.
  */
@@ -42,6 +43,31 @@ export interface Failure {
   readonly details?: string;
 }
 
+/** Where a run of the plugin is handed over. */
+export const EXEC_PATH = "/v1/cni/exec";
+
 /** Where the agent listens and where DELs wait for it, below the node's root. */
 export const SOCKET_PATH = "/run/weft/agent.sock";
 export const QUEUE_PATH = "/var/lib/weft/deletions";
+
+/** One run of the plugin, as its shim hands it over: NAME=VALUE\0 for each variable, \0, standard input. */
+export interface Execution {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly stdin: Uint8Array;
+}
+
+/** Undefined for bytes that are no execution. */
+export function parseExecution(bytes: Uint8Array): Execution | undefined {
+  const environment: Record<string, string> = {};
+  let at = 0;
+  for (;;) {
+    const end = bytes.indexOf(0, at);
+    if (end < 0) return undefined;
+    if (end === at) return { environment, stdin: bytes.subarray(end + 1) };
+    const text = new TextDecoder().decode(bytes.subarray(at, end));
+    const equals = text.indexOf("=");
+    if (equals < 1) return undefined;
+    environment[text.slice(0, equals)] = text.slice(equals + 1);
+    at = end + 1;
+  }
+}

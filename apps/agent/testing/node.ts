@@ -80,6 +80,17 @@ export class TestPod extends TestNamespace {
   }
 }
 
+const ROOT_PREFIX = "weft-agent-test-";
+
+/** Removes root directories whose test process is gone. */
+function removeStaleRoots(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = new RegExp(`^${ROOT_PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
 export class TestNode {
   readonly root: string;
   readonly options: AgentOptions;
@@ -98,7 +109,8 @@ export class TestNode {
 
   constructor(options: TestNodeOptions = {}) {
     removeStaleNamespaces();
-    this.root = mkdtempSync(join(tmpdir(), "weft-agent-test-"));
+    removeStaleRoots();
+    this.root = mkdtempSync(join(tmpdir(), `${ROOT_PREFIX}${process.pid}-`));
     this.options = agentOptions({ node: NODE, root: this.root });
     this.faultFile = join(this.root, "faults");
     this.node = new TestNamespace("n");
