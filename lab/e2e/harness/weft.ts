@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { listNamed } from "@weft/kernel/netns";
 import { tearDown } from "../../down.ts";
 import { LAB_DIRECTORY, listLabs } from "../../state.ts";
@@ -124,7 +124,8 @@ async function removeStale(): Promise<void> {
 /** True while the process lives and is a test runner: the number alone may have come to name another. */
 function isTestRun(pid: string): boolean {
   try {
-    return readlinkSync(`/proc/${pid}/exe`) === readlinkSync("/proc/self/exe");
+    // Of any checkout: two may run at once.
+    return basename(readlinkSync(`/proc/${pid}/exe`)) === basename(readlinkSync("/proc/self/exe"));
   } catch {
     return false;
   }
