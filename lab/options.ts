@@ -104,6 +104,8 @@ function labName(value: unknown, faults: string[]): string {
     faults.push(
       `name: "${name.slice(0, 32)}" must be 1 to 12 lower-case letters, digits and dashes (an RFC 1123 label)`,
     );
+  } else if (name === "e2e" || name.startsWith("e2e-")) {
+    faults.push(`name: "${name}" is the prefix of the real-Kubernetes suite's namespaces`);
   } else if (/-pod(-|$)/.test(name)) {
     // weft-a-pod-x-node1 would be pod "node1" of lab "a" as well as node 1 of lab "a-pod-x".
     faults.push(`name: "${name}" must not have "-pod" in it: pods' namespaces are named so`);

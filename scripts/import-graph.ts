@@ -41,7 +41,7 @@ export function readRooms(root: string): Room[] {
 /** Every import of a source text, static, dynamic, re-exported or required. */
 export function importsOf(source: string): string[] {
   const code = source.replaceAll(/^\s*(\/\/|\*|\/\*).*$/gm, "");
-  const found = code.matchAll(/(?:(?<=[\s}*])from\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)"([^"\n$]+)"/g);
+  const found = code.matchAll(/(?:(?<=[\s}*])from\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)"([^"\n$\s,]+)"/g);
   return [...found].map((m) => m[1] as string);
 }
 

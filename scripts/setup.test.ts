@@ -33,10 +33,11 @@ const STANDINS: Record<string, string> = {
   nft: "",
   ip: "",
   ping: "",
+  tcc: "",
   "apt-get": `
     [ "$1" = install ] || exit 0
     [ "$DEBIAN_FRONTEND" = noninteractive ] || exit 9
-    for name in node npm nft ip ping; do cp "$WEFT_T/shelf/$name" "$WEFT_T/bin/$name"; done`,
+    for name in node npm nft ip ping tcc; do cp "$WEFT_T/shelf/$name" "$WEFT_T/bin/$name"; done`,
   npm: `
     mkdir -p node_modules/.bin node_modules/bun
     for native in @oven/bun @koromix/koffi @biomejs/cli @typescript/typescript; do
@@ -125,7 +126,7 @@ describe("a fresh checkout", () => {
     const first = weft(["lab", "up", "--name", "two words"], { cwd: base });
     expect(first.out).toBe(`weft lab up --name two words in ${base}\n`);
     expect(timeless(first.err)).toBe(
-      "weft: installing Debian's packages nodejs npm iputils-ping ... T s\n" +
+      "weft: installing Debian's packages nodejs npm iputils-ping tcc ... T s\n" +
         "weft: installing npm's packages ... T s\nweft: building dist/weft ... T s\n",
     );
     expect(calls().map((call) => call.split(" ").slice(0, 2).join(" "))).toEqual([
@@ -262,7 +263,9 @@ describe("what stops it", () => {
 
   test("no apt-get", () => {
     rmSync(join(base, "bin/apt-get"));
-    expect(fails()).toBe("weft: there is no apt-get here: install these by hand: nodejs npm iputils-ping\n");
+    expect(fails()).toBe(
+      "weft: there is no apt-get here: install these by hand: nodejs npm iputils-ping tcc\n",
+    );
   });
 
   test.each([
@@ -353,7 +356,9 @@ describe("what it gets over", () => {
   test.each(["SIGINT", "SIGTERM"] as const)("%s in the middle of npm ci", async (signal) => {
     standIn("npm", "mkdir -p node_modules/half\nexec sleep 60", "shelf");
     chownSync(home, OWNER, OWNER);
-    const child = Bun.spawn([join(home, "weft"), "status"], {
+    // Whoever started the tests in the background has made them ignore SIGINT, and a shell cannot undo that.
+    const env = Bun.which("env") as string;
+    const child = Bun.spawn([env, "--default-signal=INT,TERM", join(home, "weft"), "status"], {
       env: environment(),
       stderr: "pipe",
       detached: true,

@@ -1,0 +1,112 @@
+/**
+ * Runs the suites, each on a cluster of its own. Started by ./run, which has set up what is needed.
+ *
+ *   main.ts [SUITE...] [--case PATTERN] [--hold]
+ *
+ * --case runs only the cases whose names match that regular expression; --hold leaves each cluster up after its cases until Ctrl-C.
+ *
+ * The last line is "N passed, N failed", with ", N skipped" behind it if any were.
+ */
+import { rmSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { describeError, hintOf } from "@weft/base";
+import { buildPrograms, type Programs } from "./build/programs.ts";
+import { type Cluster, startCluster } from "./cluster.ts";
+import { diagnose } from "./diagnose.ts";
+import { removeLeftovers } from "./machines/leftovers.ts";
+import { FAILURES } from "./paths.ts";
+import { say, step } from "./progress.ts";
+import { bridge } from "./tests/bridge.ts";
+import type { Case, Suite } from "./tests/suite.ts";
+import { weftSuites } from "./tests/weft.ts";
+
+const SUITES: readonly Suite[] = [bridge, ...weftSuites];
+
+const count = { passed: 0, failed: 0, skipped: 0 };
+const { values: flags, positionals: chosen } = parseArgs({
+  options: { case: { type: "string", default: "" }, hold: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
+
+const pattern = new RegExp(flags.case);
+/** Set once the run was interrupted. */
+let ending: Promise<void> | undefined;
+
+async function finish(): Promise<never> {
+  await ending;
+  const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
+  console.log(`${count.passed} passed, ${count.failed} failed${skipped}`);
+  process.exit(count.failed > 0 || count.passed === 0 ? 1 : 0);
+}
+
+async function runCase(suite: Suite, cluster: Cluster, { name, run, skip }: Case): Promise<void> {
+  const title = `${suite.title}: ${name}`;
+  const from = performance.now();
+  const took = (): string => `${((performance.now() - from) / 1000).toFixed(1)} s`;
+  try {
+    const reason = await skip?.(cluster);
+    if (reason !== undefined) {
+      count.skipped++;
+      say(`- ${title}: skipped: ${reason}`);
+      return;
+    }
+    await run(cluster);
+    if (ending !== undefined) return;
+    count.passed++;
+    say(`✓ ${title}: ${took()}`);
+  } catch (error) {
+    // What it worked on is being taken away.
+    if (ending !== undefined) return;
+    count.failed++;
+    say(`✗ ${title}: failed after ${took()}: ${describeError(error)}`);
+    say(`  more in ${await diagnose(cluster, title)}`);
+  }
+}
+
+async function runSuite(suite: Suite, programs: Programs): Promise<void> {
+  const options = { ...suite.cluster(), programs };
+  let cluster: Cluster;
+  if (ending !== undefined) return;
+  try {
+    cluster = await step(`${suite.title}: cluster up`, () => startCluster(options));
+  } catch {
+    count.failed += suite.cases.length;
+    return;
+  }
+  try {
+    for (const c of suite.cases) if (pattern.test(c.name)) await runCase(suite, cluster, c);
+    if (flags.hold) {
+      say(
+        `the cluster stays until Ctrl-C; kubectl: nsenter --target ${cluster.controlPlane.pid} --all kubectl`,
+      );
+      await new Promise(() => {});
+    }
+  } finally {
+    await step(`${suite.title}: cluster removed`, () => cluster.stop());
+  }
+}
+
+function interrupted(signal: NodeJS.Signals): void {
+  if (ending !== undefined) return;
+  say(`${signal}: removing everything`);
+  ending = removeLeftovers().finally(() => process.exit(130));
+}
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interrupted(signal));
+
+try {
+  const unknown = chosen.filter((name) => !SUITES.some((s) => s.title === name));
+  if (unknown.length > 0) {
+    throw new Error(`no suite ${unknown.join(", ")}; there are ${SUITES.map((s) => s.title).join(", ")}`);
+  }
+  await removeLeftovers();
+  rmSync(FAILURES, { recursive: true, force: true });
+  const programs = await buildPrograms();
+  for (const suite of SUITES) {
+    if (chosen.length === 0 || chosen.includes(suite.title)) await runSuite(suite, programs);
+  }
+} catch (error) {
+  const hint = hintOf(error);
+  say(`✗ ${describeError(error)}${hint === undefined ? "" : `. ${hint}`}`);
+  count.failed++;
+}
+await finish();

@@ -1,0 +1,14 @@
+/** Where the suite keeps what it builds and what its machines write. Nothing of it is in the checkout's history. */
+import { join } from "node:path";
+
+export const CHECKOUT = join(import.meta.dir, "..");
+export const CACHE = join(import.meta.dir, ".cache");
+/** Every program of the machines; seen there as /usr/local/bin. */
+export const PROGRAMS = join(CACHE, "bin");
+/** One directory a cluster below. */
+export const MACHINES = join(CACHE, "machines");
+/** What failed cases of the last run are explained with. */
+export const FAILURES = join(CACHE, "failures");
+export const WEFT = join(CHECKOUT, "dist/weft");
+/** Begins the name of every namespace and cgroup directory of the suite: what has it is the suite's, to be removed. */
+export const PREFIX = "weft-e2e-";

@@ -1,0 +1,51 @@
+/** Weft as the network: dual stack over two racks with all that can happen to it, then the single families. */
+import { weftNetwork } from "../networks/weft.ts";
+import { becomesReady, changesBackend } from "./backends.ts";
+import { COMMON, deletion, podsReachPods } from "./common.ts";
+import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
+import type { Suite } from "./suite.ts";
+
+export const weftSuites: readonly Suite[] = [
+  {
+    title: "weft",
+    cluster: () => ({
+      name: "weft",
+      families: "dual",
+      racks: [1, 1],
+      network: weftNetwork({ backend: "auto" }),
+    }),
+    cases: [
+      becomesReady,
+      ...COMMON,
+      changesBackend("vxlan"),
+      changesBackend("auto"),
+      deletion,
+      rollout,
+      agentsKilled,
+      runtimeRestarts,
+      staticPod,
+      apiServerAway,
+      reboot,
+    ],
+  },
+  {
+    title: "weft-ipv4",
+    cluster: () => ({
+      name: "weft4",
+      families: "ipv4",
+      racks: [1, 1],
+      network: weftNetwork({ backend: "direct" }),
+    }),
+    cases: [...COMMON, changesBackend("vxlan"), deletion],
+  },
+  {
+    title: "weft-ipv6",
+    cluster: () => ({
+      name: "weft6",
+      families: "ipv6",
+      racks: [1, 2],
+      network: weftNetwork({ backend: "vxlan" }),
+    }),
+    cases: [podsReachPods, ...COMMON.slice(1), changesBackend("auto"), deletion],
+  },
+];
