@@ -49,10 +49,13 @@ test.skipIf(!ready)(
         expect(names).toContain(`${operation} ${what}`);
       }
     }
-    for (const figure of report.figures.filter((f) => f.unit !== "count" && !f.name.includes("CPU"))) {
+    for (const figure of report.figures.filter((f) => f.unit === "ms" && !f.name.includes("CPU"))) {
       expect(figure.weft).toBeGreaterThan(0);
       if (figure.peer !== undefined) expect(figure.peer).toBeGreaterThan(0);
     }
+    // Memory is looked at every few milliseconds: the shim can have come and gone between two looks.
+    for (const figure of report.figures.filter((f) => f.unit === "MiB"))
+      expect(figure.weft).toBeGreaterThanOrEqual(0);
     expect(leftovers(child.pid)).toEqual([]);
   },
 );
