@@ -78,3 +78,9 @@ export function hintOf(error: unknown): string | undefined {
   for (const e of chainOf(error)) if (e instanceof WeftError && e.hint !== undefined) return e.hint;
   return undefined;
 }
+
+/** Any value of a parsed document as text for a message, one line: what it is in JSON, a string as it is. Never throws. */
+export function shownValue(value: unknown, most = 80): string {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
+  return text.length > most ? `${text.slice(0, most)}...` : text;
+}

@@ -261,6 +261,19 @@ describe("any text", () => {
     );
   });
 
+  test("names that are no text, and cannot be made one", () => {
+    const name = { toString: {} };
+    for (const kind of ["Pod", "Node"]) {
+      const object = {
+        apiVersion: "v1",
+        kind,
+        metadata: { name, namespace: name, labels: { a: name } },
+        spec: {},
+      };
+      expect(parseManifests(JSON.stringify(object), "x.json").errors.length).toBeGreaterThan(0);
+    }
+  });
+
   test("a pod of any shape is taken whole or not at all", () => {
     const field = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constant(undefined));
     const shape = fc.record({

@@ -3,6 +3,7 @@
  * and the caller gets undefined, so that all faults of an object come to light at once. As in Kubernetes, null
  * and absent are the same.
  */
+import { shownValue } from "@weft/base";
 import type { Path } from "./documents.ts";
 
 export interface Fault {
@@ -119,7 +120,7 @@ export const isMapping = (value: unknown): value is Readonly<Record<string, unkn
 
 const isScalar = (value: unknown): boolean => typeof value === "number" || typeof value === "boolean";
 
-const stringForm = (value: unknown): string => JSON.stringify(String(value));
+const stringForm = (value: unknown): string => JSON.stringify(shownValue(value));
 
 function quoted(value: unknown): string {
   if (Array.isArray(value)) return "a list";

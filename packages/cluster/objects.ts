@@ -1,4 +1,5 @@
 /** The objects of one file, each with its rows or its faults. */
+import { shownValue } from "@weft/base";
 import type { Block, Node, Pod } from "@weft/model";
 import { type ParsedDocument, type Path, readDocuments, type TextFault } from "./documents.ts";
 import { type Fault, Field, isMapping, pathText } from "./field.ts";
@@ -110,7 +111,7 @@ function readObject(
 
 /** The name as the object gives it, which may be malformed: for messages. */
 function nameOf(object: Field, kind: string): string {
-  const shown = (value: unknown): string => JSON.stringify(String(value).slice(0, 80)).slice(1, -1);
+  const shown = (value: unknown): string => JSON.stringify(shownValue(value)).slice(1, -1);
   const { value: name } = object.at("metadata").at("name");
   const { value: namespace } = object.at("metadata").at("namespace");
   const prefix =

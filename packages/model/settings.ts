@@ -1,5 +1,5 @@
 /** Settings of the network, with defaults and the checks that name the field. */
-import { type Prefix, parsePrefix, WeftError } from "@weft/base";
+import { type Prefix, parsePrefix, shownValue, WeftError } from "@weft/base";
 
 export type BackendName = "auto" | "direct" | "vxlan";
 
@@ -46,7 +46,7 @@ export function parseSettings(document: unknown): Settings {
   else {
     list.forEach((item: unknown, i) => {
       try {
-        ranges.push(parsePrefix(String(item)));
+        ranges.push(parsePrefix(shownValue(item)));
       } catch (error) {
         faults.push(`clusterCIDRs[${i}]: ${(error as Error).message}`);
       }
@@ -89,12 +89,12 @@ function oneOf<T extends string>(value: unknown, allowed: readonly T[], field: s
   // YAML 1.1 writers quote neither on nor off, and some parsers then deliver booleans.
   const text = value === true ? "on" : value === false ? "off" : value;
   if (allowed.includes(text as T)) return text as T;
-  faults.push(`${field}: "${String(value)}" must be one of ${allowed.join(", ")}`);
+  faults.push(`${field}: "${shownValue(value)}" must be one of ${allowed.join(", ")}`);
   return allowed[0] as T;
 }
 
 function integer(value: unknown, least: number, most: number, field: string, faults: string[]): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
-  faults.push(`${field}: "${String(value)}" must be a whole number from ${least} to ${most}`);
+  faults.push(`${field}: "${shownValue(value)}" must be a whole number from ${least} to ${most}`);
   return least;
 }
