@@ -3,8 +3,7 @@
  * plugin's code is the same as in a process of its own; only its way to the agent is shorter.
  */
 
-import { statSync } from "node:fs";
-import { CniError, type PluginIo, runPlugin } from "@weft/cni";
+import { CniError, type PluginIo, processIo, runPlugin } from "@weft/cni";
 import { createWeftPlugin, type Execution } from "@weft/plugin-weft";
 import type { Handler } from "./server.ts";
 
@@ -21,16 +20,13 @@ export async function execute(
   };
   let output = "";
   const io: PluginIo = {
+    ...processIo(),
     environment,
     readStdin: () => stdin,
     writeStdout(text) {
       output += text;
     },
     writeStderr() {},
-    namespaceIdentity(path) {
-      const stat = statSync(path === "self" ? "/proc/thread-self/ns/net" : path, { throwIfNoEntry: false });
-      return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
-    },
   };
   const code = await runPlugin(createWeftPlugin(ask), io);
   return `${code}\n${output}`;

@@ -16,7 +16,6 @@ export interface AgentOptions {
   /** Copy of the settings in force: what counts when the file is invalid at the next start. */
   readonly lastSettings: string;
   readonly conflist: string;
-  readonly binDirectory: string;
 }
 
 export interface AgentFlags {
@@ -42,7 +41,6 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     ledger: `${root}/var/lib/weft/ledger.sqlite`,
     lastSettings: `${root}/var/lib/weft/settings.json`,
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
-    binDirectory: `${root}/opt/cni/bin`,
   };
 }
 

@@ -22,10 +22,6 @@ export class PodPlan {
     return this.#rows.get(id) ?? [];
   }
 
-  workload(id: string): Workload | undefined {
-    return this.#workloads.get(id);
-  }
-
   workloads(): Workload[] {
     return [...this.#workloads.values()];
   }
