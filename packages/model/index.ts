@@ -1,5 +1,6 @@
 /** The network's own nouns (model rows) and what the kernel should hold because of them (plan rows). No I/O. */
 export * from "./nouns.ts";
 export * from "./plan.ts";
+export * from "./service-plan.ts";
 export * from "./settings.ts";
 export * from "./status.ts";
