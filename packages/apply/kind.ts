@@ -4,7 +4,7 @@
  */
 
 import type { Kernel } from "@weft/kernel/port";
-import type { PlanKind, PlanRowOf } from "@weft/model";
+import type { PlanKind, PlanRow, PlanRowOf } from "@weft/model";
 import type { ReadableTable, ReconcilerOps } from "@weft/store";
 
 /** What a kind's operations stand on. */
@@ -12,9 +12,15 @@ export interface KindContext<K extends PlanKind> {
   readonly kernel: Kernel;
   /** The rows that are wanted: kinds whose objects cannot be listed look there for what to read. */
   readonly table: ReadableTable<PlanRowOf<K>>;
+  /** Rows of all kinds of this plan. */
+  wanted(): Iterable<PlanRow>;
+  /** What several kinds of a plan have in common: made by the first that asks with this function. */
+  shared<T>(make: (context: SharedContext) => T): T;
   /** A link of ours was made again or lost what hangs on it: resolves when its rows of later kinds are back. */
   disturbed(link: string): Promise<void>;
 }
+
+export type SharedContext = Pick<KindContext<PlanKind>, "kernel" | "wanted">;
 
 export interface KindOps<K extends PlanKind, Actual> extends ReconcilerOps<PlanRowOf<K>, Actual> {
   readonly actual: NonNullable<ReconcilerOps<PlanRowOf<K>, Actual>["actual"]>;

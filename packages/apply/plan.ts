@@ -19,7 +19,7 @@ import {
   type Reconciler,
   type Table,
 } from "@weft/store";
-import type { KindContext, KindOps } from "./kind.ts";
+import type { KindContext, KindOps, SharedContext } from "./kind.ts";
 import { KINDS } from "./registry.ts";
 import { countingPrunes, countRepairs, type Repairs } from "./repairs.ts";
 
@@ -52,21 +52,32 @@ export interface PlanOptions {
   readonly logger: Logger;
   /** Milliseconds between full comparisons with the kernel, by kind; events ask for more. */
   readonly repairInterval: (kind: PlanKind) => number;
+  /** Kinds of rows that this plan has, in order of dependency. Default PLAN_KINDS. */
+  readonly kinds?: readonly PlanKind[];
+  /** Rows of a kind that are applied in one turn of the event loop. Default: the reconciler's. */
+  readonly chunk?: (kind: PlanKind) => number | undefined;
 }
 
 /** Kinds whose objects the kernel takes away with their link. */
 const HANGS_ON_LINK: ReadonlySet<PlanKind> = new Set(["address", "neighbour", "forwarding", "route"]);
 
-export function createPlan({ kernel, clock, logger, repairInterval }: PlanOptions): Plan {
+export function createPlan(options: PlanOptions): Plan {
+  const { kernel, clock, logger, repairInterval } = options;
   const database = createDatabase({
     onError: (error, where) => logger.error("a listener failed", { where, error: String(error) }),
   });
-  const kinds = PLAN_KINDS.map((kind): PlanKindState => {
+  const inCommon = new Map<unknown, unknown>();
+  const shared = <T>(make: (context: SharedContext) => T): T => {
+    if (!inCommon.has(make)) inCommon.set(make, make({ kernel, wanted }));
+    return inCommon.get(make) as T;
+  };
+  const kinds = (options.kinds ?? PLAN_KINDS).map((kind): PlanKindState => {
     const table = createTable<PlanRow>(database, { name: kind, key: planKey });
     const make = KINDS[kind] as (context: KindContext<PlanKind>) => KindOps<PlanKind, unknown>;
-    const context = { kernel, table, disturbed } as unknown as KindContext<PlanKind>;
+    const context = { kernel, table, wanted, shared, disturbed } as unknown as KindContext<PlanKind>;
     const repairs = { repaired: 0, pruned: 0 };
     const ops = countingPrunes(make(context), repairs);
+    const chunk = options.chunk?.(kind);
     const reconciler = createReconciler<PlanRow, unknown>({
       name: kind,
       table,
@@ -76,6 +87,7 @@ export function createPlan({ kernel, clock, logger, repairInterval }: PlanOption
       repairInterval: repairInterval(kind),
       repairMinInterval: 200,
       retry: { first: 100, cap: 4000 },
+      ...(chunk === undefined ? {} : { chunk }),
     });
     countRepairs(table, reconciler, repairs);
     return { kind, table, reconciler, ops, repairs };
@@ -91,6 +103,10 @@ export function createPlan({ kernel, clock, logger, repairInterval }: PlanOption
     }
     return result;
   };
+
+  function* wanted(): Iterable<PlanRow> {
+    for (const { table } of kinds) yield* table.rows();
+  }
 
   /** Failures are the rows' own: their status tells of them, and they are retried. */
   async function disturbed(link: string): Promise<void> {

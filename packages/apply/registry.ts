@@ -10,6 +10,14 @@ import { routeOps } from "./kinds/route.ts";
 import { ruleOps } from "./kinds/rule.ts";
 import { sysctlOps } from "./kinds/sysctl.ts";
 import { tunnelOps } from "./kinds/tunnel.ts";
+import {
+  frontendOps,
+  hairpinOps,
+  nodePortAddressOps,
+  nodeSourceOps,
+  podRangeOps,
+  serviceAddressOps,
+} from "./services/ops.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each kind has an object type of its own that nobody outside reads.
 type AnyOps<K extends PlanKind> = (context: KindContext<K>) => KindOps<K, any>;
@@ -24,4 +32,10 @@ export const KINDS: { readonly [K in PlanKind]: AnyOps<K> } = {
   forwarding: forwardingOps,
   route: routeOps,
   rule: ruleOps,
+  "node-source": nodeSourceOps,
+  "pod-range": podRangeOps,
+  hairpin: hairpinOps,
+  "node-port-address": nodePortAddressOps,
+  frontend: frontendOps,
+  "service-address": serviceAddressOps,
 };

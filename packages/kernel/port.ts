@@ -9,6 +9,7 @@
  * Every replace is idempotent. Every delete of what is absent succeeds.
  */
 import type { Family, IpAddress, IpWithLength, Mac, Prefix } from "@weft/base";
+import type { NftStep, RawElement } from "./nftables/batch.ts";
 
 export interface VxlanOptions {
   readonly vni: number;
@@ -264,16 +265,39 @@ export interface ForeignDrop {
 
 export type NftFamily = "inet" | "arp" | "ip" | "ip6" | "netdev" | "bridge";
 
+/** What stands in a table, without rules' expressions and sets' elements. */
+export interface TableContents {
+  readonly comment: string | undefined;
+  /** Its base chains see no packets. */
+  readonly dormant: boolean;
+  readonly sets: readonly string[];
+  /** With the hook of a base chain. */
+  readonly chains: readonly { readonly chain: string; readonly base: BaseChain | undefined }[];
+  /** In the order of each chain. */
+  readonly rules: readonly { readonly chain: string; readonly comment: string | undefined }[];
+}
+
 export interface Nftables {
   /** Runs a script in nft's own language as one transaction. */
   run(script: string): Promise<void>;
   tableExists(family: NftFamily, table: string): boolean;
+  /**
+   * Does these steps in a table, all or none of them. Fails with the step that the kernel refused: "not-found" when
+   * something that it names is absent, "exists" when a map has a key with another value.
+   */
+  commit(family: NftFamily, table: string, steps: readonly NftStep[]): void;
+  /** Changes with every transaction of anybody in this namespace; packets that change a set do not count. */
+  generation(): number;
+  /** Undefined when there is no such table. */
+  contents(family: NftFamily, table: string): TableContents | undefined;
+  /** All elements of a set of any kind, as bytes; "not-found" when there is no such set. */
+  rawElements(family: NftFamily, table: string, set: string): RawElement[];
   /** Rules of all chains of a table; 0 when there is no such table. */
   ruleCount(family: NftFamily, table: string): number;
   baseChains(): BaseChain[];
   /**
    * Base chains at a hook that forwarded packets pass (forward of inet, ip, ip6 and bridge; ingress of inet and
-   * netdev) that drop by policy or by a rule, in any table but those named `ownTable`.
+   * netdev) that drop by policy or by a rule, in any table but `ownTable` and those named `ownTable`-something.
    */
   foreignDrops(ownTable: string): ForeignDrop[];
   /**

@@ -4,6 +4,7 @@
  */
 import type { IpAddress, IpWithLength, Mac, Prefix } from "@weft/base";
 import type { Origin } from "./nouns.ts";
+import { type ServicePlanRow, servicePlanKey } from "./service-plan.ts";
 
 interface Planned {
   readonly origin: Origin;
@@ -114,11 +115,15 @@ export type PlanRow =
   | ForwardingRow
   | RouteRow
   | RuleRow
-  | AllowedSourceRow;
+  | AllowedSourceRow
+  | ServicePlanRow;
 export type PlanKind = PlanRow["kind"];
 export type PlanRowOf<K extends PlanKind> = Extract<PlanRow, { kind: K }>;
 
-/** Order in which kinds are added; removal goes the other way. What a pod may send is known before its link is up. */
+/**
+ * Kinds of links, addresses and routes, in the order in which they are added; removal goes the other way. What a pod may send
+ * is known before its link is up. Those of services are a plan of their own: SERVICE_PLAN_KINDS.
+ */
 export const PLAN_KINDS: readonly PlanKind[] = [
   "sysctl",
   "allowed-source",
@@ -152,6 +157,8 @@ export function planKey(row: PlanRow): string {
       return `${row.from} table ${row.table}`;
     case "allowed-source":
       return `${row.link} ${row.mac} ${row.ip}`;
+    default:
+      return servicePlanKey(row);
   }
 }
 

@@ -3,7 +3,7 @@ import { type Family, WeftError } from "@weft/base";
 import { checkLayout, setError, unsupported } from "../nftables/check.ts";
 import { NF_DROP, NFT_JUMP } from "../nftables/constants.ts";
 import type { Verdict } from "../nftables/decode.ts";
-import { foreignDrop, reachesDrop, seesForwarded } from "../nftables/drops.ts";
+import { foreignDrop, isOwn, reachesDrop, seesForwarded } from "../nftables/drops.ts";
 import { decodeFields, layoutOf } from "../nftables/layout.ts";
 import { describeSet, layoutOfElements, type SetName } from "../nftables/transaction.ts";
 import type { BaseChain, ForeignDrop, Nftables, NftFamily, SetElement, SetField } from "../port.ts";
@@ -67,7 +67,7 @@ export class FakeNftables implements Nftables {
     this.#recorder?.failIfTold("foreignDrops");
     const drops: ForeignDrop[] = [];
     for (const table of this.#ruleset.tables.values()) {
-      if (table.dormant || table.name === ownTable) continue;
+      if (table.dormant || isOwn(table.name, ownTable)) continue;
       const rules = [...table.chains].flatMap(([name, c]) => c.rules.map((rule) => outcomeOf(name, rule)));
       const verdicts = (map: string): Verdict[] =>
         [...(table.sets.get(map)?.texts ?? [])].flatMap((text) => {

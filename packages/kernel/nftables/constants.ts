@@ -12,13 +12,20 @@ export const SUBSYSTEM_NFTABLES = 10;
 export const NFNL_MSG_BATCH_BEGIN = 0x10;
 export const NFNL_MSG_BATCH_END = 0x11;
 
+export const NFT_MSG_NEWTABLE = 0;
 export const NFT_MSG_GETTABLE = 1;
+export const NFT_MSG_DELTABLE = 2;
+export const NFT_MSG_NEWCHAIN = 3;
 export const NFT_MSG_GETCHAIN = 4;
+export const NFT_MSG_DELCHAIN = 5;
+export const NFT_MSG_NEWRULE = 6;
 export const NFT_MSG_GETRULE = 7;
+export const NFT_MSG_NEWSET = 9;
 export const NFT_MSG_GETSET = 10;
 export const NFT_MSG_NEWSETELEM = 12;
 export const NFT_MSG_GETSETELEM = 13;
 export const NFT_MSG_DELSETELEM = 14;
+export const NFT_MSG_GETGEN = 16;
 /** Linux 6.3 and later: like DELSETELEM, but an absent element is no error. */
 export const NFT_MSG_DESTROYSETELEM = 30;
 
@@ -29,6 +36,7 @@ export const NFTA_LIST_ELEM = 1;
 
 export const NFTA_TABLE_NAME = 1;
 export const NFTA_TABLE_FLAGS = 2;
+export const NFTA_TABLE_USERDATA = 6;
 /** The table's base chains are not registered: nothing in it sees a packet. */
 export const NFT_TABLE_F_DORMANT = 1;
 
@@ -43,6 +51,7 @@ export const NFTA_HOOK_PRIORITY = 2;
 export const NFTA_RULE_TABLE = 1;
 export const NFTA_RULE_CHAIN = 2;
 export const NFTA_RULE_EXPRESSIONS = 4;
+export const NFTA_RULE_USERDATA = 7;
 export const NFTA_EXPR_NAME = 1;
 export const NFTA_EXPR_DATA = 2;
 export const NFTA_IMMEDIATE_DATA = 2;
@@ -64,12 +73,22 @@ export const NFT_GOTO = -4;
 export const NFTA_SET_TABLE = 1;
 export const NFTA_SET_NAME = 2;
 export const NFTA_SET_FLAGS = 3;
+export const NFTA_SET_KEY_TYPE = 4;
 export const NFTA_SET_KEY_LEN = 5;
 export const NFTA_SET_DATA_TYPE = 6;
 export const NFTA_SET_DATA_LEN = 7;
+export const NFTA_SET_DESC = 9;
+export const NFTA_SET_ID = 10;
+export const NFTA_SET_DESC_SIZE = 1;
+export const NFTA_SET_DESC_CONCAT = 2;
+export const NFTA_SET_FIELD_LEN = 1;
 export const NFT_SET_INTERVAL = 0x4;
 export const NFT_SET_MAP = 0x8;
+export const NFT_SET_TIMEOUT = 0x10;
+/** Packets may change it (dynset). */
+export const NFT_SET_EVAL = 0x20;
 export const NFT_SET_OBJECT = 0x40;
+export const NFT_SET_CONCAT = 0x80;
 export const NFT_DATA_VERDICT_TYPE = 0xffffff00;
 
 export const NFTA_SET_ELEM_LIST_TABLE = 1;
@@ -78,9 +97,12 @@ export const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
 export const NFTA_SET_ELEM_KEY = 1;
 export const NFTA_SET_ELEM_DATA = 2;
 export const NFTA_SET_ELEM_FLAGS = 3;
+export const NFTA_SET_ELEM_TIMEOUT = 4;
 export const NFT_SET_ELEM_INTERVAL_END = 0x1;
 export const NFT_SET_ELEM_CATCHALL = 0x2;
 export const NFTA_SET_ELEM_KEY_END = 10;
+
+export const NFTA_GEN_ID = 1;
 
 /** Netfilter's protocol family numbers (NFPROTO_*). */
 export const FAMILY_NUMBER: Readonly<Record<NftFamily, number>> = {
@@ -98,6 +120,13 @@ export const NFPROTO_UNSPEC = 0;
 export function familyName(number: number): NftFamily {
   for (const [name, value] of Object.entries(FAMILY_NUMBER)) if (value === number) return name as NftFamily;
   throw new WeftError("invalid", `${number} is no family of nftables`);
+}
+
+/** Number of a hook of the family. Throws "invalid". */
+export function hookNumber(family: NftFamily, name: string): number {
+  const number = HOOKS[family].indexOf(name);
+  if (number < 0) throw new WeftError("invalid", `family ${family} has no hook "${name}"`);
+  return number;
 }
 
 const INET_HOOKS = ["prerouting", "input", "forward", "output", "postrouting", "ingress"];

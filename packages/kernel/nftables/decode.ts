@@ -3,8 +3,9 @@
  * "invalid".
  */
 import { WeftError } from "@weft/base";
-import { Attributes, type NetlinkMessage } from "../netlink/index.ts";
+import { Attributes, type NetlinkMessage, NLA } from "../netlink/index.ts";
 import type { BaseChain, NftFamily } from "../port.ts";
+import { type RawElement as BatchElement, commentOf } from "./batch.ts";
 import {
   familyName,
   hookName,
@@ -12,6 +13,7 @@ import {
   NF_DROP,
   NFT_GOTO,
   NFT_JUMP,
+  NFT_SET_ELEM_INTERVAL_END,
   NFTA_CHAIN_HOOK,
   NFTA_CHAIN_NAME,
   NFTA_CHAIN_POLICY,
@@ -21,6 +23,7 @@ import {
   NFTA_DATA_VERDICT,
   NFTA_EXPR_DATA,
   NFTA_EXPR_NAME,
+  NFTA_GEN_ID,
   NFTA_HOOK_HOOKNUM,
   NFTA_HOOK_PRIORITY,
   NFTA_IMMEDIATE_DATA,
@@ -29,6 +32,7 @@ import {
   NFTA_LOOKUP_SET,
   NFTA_RULE_CHAIN,
   NFTA_RULE_EXPRESSIONS,
+  NFTA_RULE_USERDATA,
   NFTA_SET_DATA_LEN,
   NFTA_SET_DATA_TYPE,
   NFTA_SET_ELEM_DATA,
@@ -38,8 +42,10 @@ import {
   NFTA_SET_ELEM_LIST_ELEMENTS,
   NFTA_SET_FLAGS,
   NFTA_SET_KEY_LEN,
+  NFTA_SET_NAME,
   NFTA_TABLE_FLAGS,
   NFTA_TABLE_NAME,
+  NFTA_TABLE_USERDATA,
   NFTA_TARGET_NAME,
   NFTA_VERDICT_CHAIN,
   NFTA_VERDICT_CODE,
@@ -67,6 +73,7 @@ export interface TableInfo {
   readonly family: NftFamily;
   readonly table: string;
   readonly flags: number;
+  readonly comment: string | undefined;
 }
 
 export function decodeTable(message: NetlinkMessage): TableInfo {
@@ -75,8 +82,28 @@ export function decodeTable(message: NetlinkMessage): TableInfo {
     family: familyOfMessage(message),
     table: required(a.string(NFTA_TABLE_NAME), "table name"),
     flags: a.u32Be(NFTA_TABLE_FLAGS) ?? 0,
+    comment: commentOf(a.bytes(NFTA_TABLE_USERDATA)),
   };
 }
+
+export interface ChainInfo {
+  readonly table: string;
+  readonly chain: string;
+  readonly base: BaseChain | undefined;
+}
+
+export function decodeChain(message: NetlinkMessage): ChainInfo {
+  const a = new Attributes(message.payload, HEADER);
+  return {
+    table: required(a.string(NFTA_CHAIN_TABLE), "table name"),
+    chain: required(a.string(NFTA_CHAIN_NAME), "chain name"),
+    base: decodeBaseChain(message),
+  };
+}
+
+/** Generation of the ruleset: the answer to NFT_MSG_GETGEN. */
+export const decodeGeneration = ({ payload }: NetlinkMessage): number =>
+  required(new Attributes(payload, HEADER).u32Be(NFTA_GEN_ID), "generation");
 
 /** A chain, undefined when it is no base chain. */
 export function decodeBaseChain(message: NetlinkMessage): BaseChain | undefined {
@@ -113,6 +140,9 @@ export function decodeSet(message: NetlinkMessage): SetInfo {
     dataLength: a.u32Be(NFTA_SET_DATA_LEN),
   };
 }
+
+export const decodeSetName = ({ payload }: NetlinkMessage): string =>
+  required(new Attributes(payload, HEADER).string(NFTA_SET_NAME), "set name");
 
 /** What an element's value or a rule's immediate expression says to do with a packet. */
 export interface Verdict {
@@ -159,6 +189,82 @@ export function decodeElements(message: NetlinkMessage): RawElement[] {
     });
   }
   return elements;
+}
+
+const malformedElement = (): WeftError => malformed("an element does not fit it");
+
+/**
+ * The elements of one message of a set's dump as bytes, for sets of hundreds of thousands: one walk through the bytes and no
+ * objects but the result's. Keys and values are copies.
+ */
+export function decodeRawElements({ payload }: NetlinkMessage): BatchElement[] {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  const elements: BatchElement[] = [];
+  each(view, HEADER, payload.length, (type, from, to) => {
+    if (type !== NFTA_SET_ELEM_LIST_ELEMENTS) return;
+    each(view, from, to, (inner, at, end) => {
+      if (inner === NFTA_LIST_ELEM) elements.push(decodeRawElement(view, at, end));
+    });
+  });
+  return elements;
+}
+
+function decodeRawElement(view: DataView, from: number, to: number): BatchElement {
+  let key: Uint8Array | undefined;
+  let keyEnd: Uint8Array | undefined;
+  let value: Uint8Array | Verdict | undefined;
+  let flags = 0;
+  each(view, from, to, (type, at, end) => {
+    if (type === NFTA_SET_ELEM_KEY) key = dataOf(view, at, end);
+    else if (type === NFTA_SET_ELEM_KEY_END) keyEnd = dataOf(view, at, end);
+    else if (type === NFTA_SET_ELEM_DATA) value = dataOf(view, at, end) ?? rawVerdict(view, at, end);
+    else if (type === NFTA_SET_ELEM_FLAGS && end - at === 4) flags = view.getUint32(at);
+  });
+  if (key === undefined) throw malformed("an element has no key");
+  return {
+    key,
+    ...(keyEnd === undefined ? {} : { keyEnd }),
+    ...(value === undefined ? {} : { value }),
+    ...((flags & NFT_SET_ELEM_INTERVAL_END) === 0 ? {} : { intervalEnd: true }),
+  };
+}
+
+/** The bytes in nft_data, undefined when it is a verdict. */
+function dataOf(view: DataView, from: number, to: number): Uint8Array | undefined {
+  let found: Uint8Array | undefined;
+  each(view, from, to, (type, at, end) => {
+    if (type === NFTA_DATA_VALUE)
+      found = new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + at, end - at).slice();
+  });
+  return found;
+}
+
+const rawVerdict = (view: DataView, from: number, to: number): Verdict | undefined =>
+  decodeVerdict(new Attributes(new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + from, to - from)));
+
+/** Calls `visit` with the type and the place of the value of each attribute from `from` to `to`. */
+function each(
+  view: DataView,
+  from: number,
+  to: number,
+  visit: (type: number, at: number, end: number) => void,
+): void {
+  for (let at = from; at < to; ) {
+    if (to - at < 4) throw malformedElement();
+    const length = view.getUint16(at, true);
+    if (length < 4 || length > to - at) throw malformedElement();
+    visit(view.getUint16(at + 2, true) & NLA.typeMask, at + 4, at + length);
+    at += (length + 3) & ~3;
+  }
+}
+
+/** Chain and comment of a rule. */
+export function decodeRuleComment({ payload }: NetlinkMessage): { chain: string; comment: string | undefined } {
+  const a = new Attributes(payload, HEADER);
+  return {
+    chain: required(a.string(NFTA_RULE_CHAIN), "chain name"),
+    comment: commentOf(a.bytes(NFTA_RULE_USERDATA)),
+  };
 }
 
 /** What a rule can lead to. */

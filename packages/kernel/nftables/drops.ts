@@ -35,6 +35,10 @@ export function reachesDrop(
   return false;
 }
 
+/** True for the table of that name, and for one of that name with a dash and more behind it. */
+export const isOwn = (table: string, ownTable: string): boolean =>
+  table === ownTable || table.startsWith(`${ownTable}-`);
+
 /** The row for a base chain, undefined when it cannot drop. */
 export function foreignDrop(chain: BaseChain, hasDropRules: boolean): ForeignDrop | undefined {
   if (chain.policy !== "drop" && !hasDropRules) return undefined;

@@ -1,5 +1,11 @@
 /** nftables: sets and maps by nfnetlink, rulesets by nft, and what other tables do to forwarded packets. */
+export { commentOf, encodeBatch, type NftStep, type RawElement, type SetDeclaration } from "./batch.ts";
+export type { Verdict } from "./decode.ts";
 export {
+  type ColumnType,
+  columnLength,
+  columnsLength,
+  columnTypeNumber,
   decodeFields,
   encodeFields,
   type FieldType,

@@ -198,3 +198,33 @@ function decodeField(type: FieldType, bytes: Buffer): SetField {
       return { type, value: bytes[0] as number };
   }
 }
+
+/**
+ * A column of a set that is declared by number instead of by nft's language: a field whose size is said, so that "ip" is
+ * one of two.
+ */
+export type ColumnType = "ipv4" | "ipv6" | "protocol" | "port" | "mark" | "nfproto";
+
+/** nft's numbers of types (its datatype.h), which the kernel keeps for nft to show a set by, and bytes of each. */
+const COLUMNS: Readonly<Record<ColumnType, readonly [number: number, length: number]>> = {
+  nfproto: [2, 1],
+  ipv4: [7, 4],
+  ipv6: [8, 16],
+  protocol: [12, 1],
+  port: [13, 2],
+  mark: [19, 4],
+};
+/** A concatenation's number is that of its columns, six bits each. */
+const TYPE_BITS = 6;
+
+/** Bytes of a column without padding. */
+export const columnLength = (column: ColumnType): number => COLUMNS[column][1];
+
+/** Bytes of a key or value: columns of a concatenation are padded to a multiple of four. */
+export function columnsLength(columns: readonly ColumnType[]): number {
+  if (columns.length === 1) return columnLength(columns[0] as ColumnType);
+  return columns.reduce((sum, column) => sum + ((columnLength(column) + 3) & ~3), 0);
+}
+
+export const columnTypeNumber = (columns: readonly ColumnType[]): number =>
+  columns.reduce((number, column) => ((number << TYPE_BITS) | COLUMNS[column][0]) >>> 0, 0);

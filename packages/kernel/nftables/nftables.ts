@@ -12,14 +12,17 @@ import type {
   NftFamily,
   SetElement,
   SetField,
+  TableContents,
 } from "../port.ts";
-import { hasErrno } from "../sys/errno.ts";
+import { hasErrno, SysError } from "../sys/errno.ts";
+import { encodeBatch, type NftStep, type RawElement } from "./batch.ts";
 import { checkLayout, setError, unsupported } from "./check.ts";
 import {
   FAMILY_NUMBER,
   messageType,
   NFPROTO_UNSPEC,
   NFT_MSG_GETCHAIN,
+  NFT_MSG_GETGEN,
   NFT_MSG_GETRULE,
   NFT_MSG_GETSET,
   NFT_MSG_GETSETELEM,
@@ -36,15 +39,20 @@ import {
 import {
   decodeBaseChain,
   decodeElements,
+  decodeChain,
+  decodeGeneration,
+  decodeRawElements,
   decodeRule,
+  decodeRuleComment,
   decodeSet,
+  decodeSetName,
   decodeTable,
   generationOf,
-  type RawElement,
+  type RawElement as DecodedElement,
   type SetInfo,
   type Verdict,
 } from "./decode.ts";
-import { foreignDrop, reachesDrop, seesForwarded } from "./drops.ts";
+import { foreignDrop, isOwn, reachesDrop, seesForwarded } from "./drops.ts";
 import { decodeFields, encodeFields, layoutOf } from "./layout.ts";
 import { runScript } from "./script.ts";
 import {
@@ -102,6 +110,58 @@ class KernelNftables implements NftablesHandle {
     return runScript(this.#fd, script);
   }
 
+  commit(family: NftFamily, table: string, steps: readonly NftStep[]): void {
+    if (steps.length === 0) return;
+    const { bytes, objects } = encodeBatch(family, table, steps);
+    if (bytes.length > this.#maxTransaction) {
+      throw new WeftError("invalid", `a transaction of ${bytes.length} bytes: at most ${this.#maxTransaction}`, {
+        object: `table ${family} ${table}`,
+        hint: "Change less at once, or open nftables with a larger maxTransaction.",
+      });
+    }
+    const call = { call: "nftables", object: `table ${family} ${table}` };
+    const { errors, acknowledged } = this.#open().batch(bytes, call);
+    for (const [index, error] of errors) throw stepError(error, family, table, objects[index]);
+    if (acknowledged !== 1) {
+      throw new WeftError("internal", `table ${family} ${table}: the kernel did not acknowledge the transaction`);
+    }
+  }
+
+  generation(): number {
+    const [answer] = this.#open().request(get(NFT_MSG_GETGEN).finish(), { call: "NFT_MSG_GETGEN" });
+    if (answer === undefined) throw new WeftError("internal", "NFT_MSG_GETGEN: no answer");
+    return decodeGeneration(answer);
+  }
+
+  contents(family: NftFamily, table: string): TableContents | undefined {
+    const object = `table ${family} ${table}`;
+    const inTable = (message: number): NetlinkMessage[] =>
+      // The table's name is attribute 1 of sets, chains and rules.
+      this.#dump(get(message, family).string(NFTA_RULE_TABLE, table).finish(), "nftables", object);
+    const found = this.#dump(get(NFT_MSG_GETTABLE, family).finish(), "NFT_MSG_GETTABLE")
+      .map(decodeTable)
+      .find((t) => t.table === table && t.family === family);
+    if (found === undefined) return undefined;
+    const chains = inTable(NFT_MSG_GETCHAIN).map(decodeChain);
+    return {
+      comment: found.comment,
+      dormant: (found.flags & NFT_TABLE_F_DORMANT) !== 0,
+      sets: inTable(NFT_MSG_GETSET).map(decodeSetName),
+      // Dumps of chains are of the whole family in some kernels.
+      chains: chains.filter((c) => c.table === table).map(({ chain, base }) => ({ chain, base })),
+      rules: inTable(NFT_MSG_GETRULE).map(decodeRuleComment),
+    };
+  }
+
+  rawElements(family: NftFamily, table: string, set: string): RawElement[] {
+    const name = { family, table, set };
+    try {
+      return this.#dumpElements(name, decodeRawElements);
+    } catch (error) {
+      throw setError(error, name);
+    }
+  }
+
   tableExists(family: NftFamily, table: string): boolean {
     const request = get(NFT_MSG_GETTABLE, family).string(NFTA_TABLE_NAME, table).finish();
     try {
@@ -132,7 +192,7 @@ class KernelNftables implements NftablesHandle {
         .map(({ family, table }) => `${family} ${table}`),
     );
     const chains = this.baseChains().filter(
-      (c) => seesForwarded(c) && c.table !== ownTable && !dormant.has(`${c.family} ${c.table}`),
+      (c) => seesForwarded(c) && !isOwn(c.table, ownTable) && !dormant.has(`${c.family} ${c.table}`),
     );
     const drops: ForeignDrop[] = [];
     for (const group of Map.groupBy(chains, (c) => `${c.family} ${c.table}`).values()) {
@@ -241,7 +301,10 @@ class KernelNftables implements NftablesHandle {
    * a set that has grown or shrunk to another table in the background, whereby some come twice and others not
    * at all, with no change to the generation.
    */
-  #dumpElements(name: SetName): RawElement[] {
+  #dumpElements<E extends ElementIdentity = DecodedElement>(
+    name: SetName,
+    decode: (message: NetlinkMessage) => E[] = decodeElements as (message: NetlinkMessage) => never[],
+  ): E[] {
     const request = get(NFT_MSG_GETSETELEM, name.family)
       .string(NFTA_SET_ELEM_LIST_TABLE, name.table)
       .string(NFTA_SET_ELEM_LIST_SET, name.set)
@@ -252,7 +315,7 @@ class KernelNftables implements NftablesHandle {
       if (first === undefined) return [];
       const generation = generationOf(first);
       if (messages.some((m) => generationOf(m) !== generation)) continue;
-      const elements = messages.flatMap(decodeElements);
+      const elements = messages.flatMap(decode);
       if (new Set(elements.map(identityOf)).size === elements.length) return elements;
     }
     throw new WeftError("busy", `the set changed during each of ${TRIES} dumps`, {
@@ -364,8 +427,29 @@ class KernelNftables implements NftablesHandle {
 }
 
 /** The end of an interval may have the key that the next one begins with. */
-const identityOf = ({ key, flags }: RawElement): string =>
-  `${flags} ${key === undefined ? "" : Buffer.from(key).toString("latin1")}`;
+interface ElementIdentity {
+  readonly key: Uint8Array | undefined;
+  readonly flags?: number;
+  readonly intervalEnd?: boolean;
+}
+const identityOf = ({ key, flags, intervalEnd }: ElementIdentity): string => {
+  const text =
+    key === undefined ? "" : Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
+  return flags || intervalEnd ? `${flags ?? 1} ${text}` : text;
+};
+
+/** The error of a step: the table, and what in it the kernel refused. */
+function stepError(error: SysError, family: NftFamily, table: string, what = "step"): SysError {
+  return new SysError("nftables", error.errno, {
+    object: what === "table" ? `table ${family} ${table}` : `table ${family} ${table} ${what}`,
+    kernelMessage: error.kernelMessage,
+    offset: error.offset,
+    cause: error,
+    ...(error.errnoName === "ENOENT"
+      ? { hint: "Something that it names is not there: somebody may have changed the table." }
+      : {}),
+  });
+}
 
 /** A map has one of the keys with another value: EEXIST, or EBUSY in older kernels. */
 const isClash = (error: unknown): boolean => hasErrno(error, "EEXIST") || hasErrno(error, "EBUSY");

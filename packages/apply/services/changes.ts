@@ -1,0 +1,299 @@
+/**
+ * From rows to steps of one transaction: what differs between the rows and what the kernel holds, and nothing else. A profile's
+ * chains come with the first frontend that has it and go with the last.
+ */
+import type { Family } from "@weft/base";
+import type { NftStep, RawElement } from "@weft/kernel/nftables";
+import { type FrontendRow, type ServicePlanRow, servicePlanKey } from "@weft/model";
+import {
+  backendValue,
+  following,
+  frontendKey,
+  frontendValue,
+  ipKey,
+  prefixRange,
+  profileKeyBytes,
+  slotKey,
+} from "./bytes.ts";
+import { type Chain, chainsOf } from "./chains.ts";
+import {
+  familyOfPlain,
+  frontendMatches,
+  type Held,
+  type HeldFrontend,
+  type HeldPlain,
+  permittedBy,
+  plainOf,
+  profileKey,
+  sameProfile,
+} from "./held.ts";
+import { frontendsOf, permittedOf } from "./layout.ts";
+import { type Profile, profileOf, slotOffset } from "./profile.ts";
+import { eachChange, gone, slotsOf } from "./slots.ts";
+
+/** A backend that a frontend with affinity no longer has: clients must not be led to it. */
+export interface Forgotten {
+  readonly match: FrontendRow["match"];
+  readonly backends: readonly { readonly ip: string; readonly port: number }[];
+}
+
+type Delta = { readonly profile: Profile; readonly family: Family; by: number };
+
+export class Changes {
+  readonly #held: Held;
+  readonly #deletes = new Map<string, RawElement[]>();
+  readonly #adds = new Map<string, RawElement[]>();
+  readonly #profiles = new Map<string, Delta>();
+  /** What `held` becomes once the transaction has taken effect; undefined: gone. */
+  readonly #frontends = new Map<string, HeldFrontend | undefined>();
+  readonly #plain: [kind: HeldPlain["kind"], key: string, now: HeldPlain | undefined][] = [];
+  readonly forgotten: Forgotten[] = [];
+  /** Elements added and deleted so far. */
+  size = 0;
+
+  constructor(held: Held) {
+    this.#held = held;
+  }
+
+  put(row: ServicePlanRow): void {
+    const key = servicePlanKey(row);
+    if (row.kind === "frontend") this.#putFrontend(row, key);
+    else this.#putPlain(plainOf(row, key));
+  }
+
+  remove(kind: ServicePlanRow["kind"], key: string): void {
+    if (kind === "frontend") this.#removeFrontend(key);
+    else this.#removePlain(kind, key);
+  }
+
+  #putFrontend(row: FrontendRow, key: string): void {
+    const before = this.#frontend(key);
+    if (before !== undefined && frontendMatches(row, before)) {
+      this.#frontends.set(key, { ...before, row, slots: rowsOwn(row, before.slots) });
+      return;
+    }
+    const after: HeldFrontend = {
+      key,
+      scope: row.scope,
+      match: row.match,
+      profile: profileOf(row),
+      slots: slotsOf(row, before?.slots ?? []),
+      permitted: permittedBy(row),
+      row,
+    };
+    this.#change(before, after);
+  }
+
+  #removeFrontend(key: string): void {
+    const before = this.#frontend(key);
+    if (before !== undefined) this.#change(before, undefined);
+  }
+
+  #frontend(key: string): HeldFrontend | undefined {
+    return this.#frontends.has(key) ? this.#frontends.get(key) : this.#held.frontends.get(key);
+  }
+
+  #change(before: HeldFrontend | undefined, after: HeldFrontend | undefined): void {
+    const any = (before ?? after) as HeldFrontend;
+    const { family } = any.match;
+    const outside = any.scope === "outside";
+    const frontend = frontendKey(any.match);
+    const was = before?.profile;
+    const is = after?.profile;
+    if (was === undefined || is === undefined || !sameProfile(was, is)) {
+      const set = frontendsOf(family, outside);
+      if (was !== undefined) {
+        this.#delete(set, { key: frontend });
+        this.#count(was, family, -1);
+      }
+      if (is !== undefined) {
+        this.#add(set, { key: frontend, value: frontendValue(is) });
+        this.#count(is, family, 1);
+      }
+    }
+    const offset = slotOffset(outside);
+    eachChange(before?.slots ?? [], after?.slots ?? [], (slot, old, now) => {
+      const key = slotKey(frontend, offset + slot);
+      if (old !== undefined) this.#delete(`backends${family}`, { key });
+      if (now !== undefined) this.#add(`backends${family}`, { key, value: backendValue(now, family) });
+    });
+    const permitted = permittedOf(family, outside);
+    const now = new Set(after?.permitted);
+    const old = new Set(before?.permitted);
+    for (const p of old) if (!now.has(p)) this.#delete(permitted, permittedElement(frontend, p));
+    for (const p of now) if (!old.has(p)) this.#add(permitted, permittedElement(frontend, p));
+    if (was !== undefined && was.affinity > 0) {
+      const backends = gone(before?.slots ?? [], after?.slots ?? []);
+      if (backends.length > 0) this.forgotten.push({ match: any.match, backends });
+    }
+    this.#frontends.set(any.key, after);
+  }
+
+  #putPlain(row: HeldPlain): void {
+    // The node has one source a family: a new one takes the place of the old.
+    if (row.kind === "node-source") {
+      for (const [key, other] of this.#held.plain[row.kind])
+        if (key !== row.key && familyOfPlain(other) === familyOfPlain(row)) this.#removePlain(row.kind, key);
+    }
+    if (this.#held.plain[row.kind].has(row.key)) return;
+    for (const { set, elements } of plainElements(row)) for (const e of elements) this.#add(set, e);
+    this.#plain.push([row.kind, row.key, row]);
+  }
+
+  #removePlain(kind: HeldPlain["kind"], key: string): void {
+    const row = this.#held.plain[kind].get(key);
+    if (row === undefined) return;
+    for (const { set, elements } of plainElements(row)) for (const e of elements) this.#delete(set, e);
+    this.#plain.push([kind, key, undefined]);
+  }
+
+  #count(profile: Profile, family: Family, by: number): void {
+    const key = profileKey(profile, family);
+    const delta = this.#profiles.get(key) ?? { profile, family, by: 0 };
+    delta.by += by;
+    this.#profiles.set(key, delta);
+  }
+
+  #delete(set: string, element: RawElement): void {
+    push(this.#deletes, set, element);
+    this.size++;
+  }
+
+  #add(set: string, element: RawElement): void {
+    push(this.#adds, set, element);
+    this.size++;
+  }
+
+  /** Steps in an order in which each finds what it needs: chains, verdicts, deletes, adds; then what is no longer used. */
+  steps(): NftStep[] {
+    const { made, dropped, newChains, oldChains } = this.#profileChanges();
+    return [
+      ...newChains.flatMap(chainSteps),
+      ...made.flatMap(({ profile, family }) => profileSteps("add", profile, family)),
+      ...[...this.#deletes].map(([set, elements]): NftStep => ({ do: "delete", set, elements })),
+      ...[...this.#adds].map(([set, elements]): NftStep => ({ do: "add", set, elements })),
+      ...dropped.flatMap(({ profile, family }) => profileSteps("delete", profile, family)),
+      ...oldChains.map((chain): NftStep => ({ do: "delete-chain", chain })),
+    ];
+  }
+
+  #profileChanges(): { made: Delta[]; dropped: Delta[]; newChains: Chain[]; oldChains: string[] } {
+    const made: Delta[] = [];
+    const dropped: Delta[] = [];
+    const chains = new Map<string, { chain: Chain; by: number }>();
+    for (const [key, delta] of this.#profiles) {
+      const before = this.#held.profiles.get(key)?.count ?? 0;
+      const after = before + delta.by;
+      if (before > 0 === after > 0) continue;
+      (after > 0 ? made : dropped).push(delta);
+      for (const chain of chainsOf(delta.profile, delta.family).chains) {
+        const entry = chains.get(chain.chain) ?? { chain, by: 0 };
+        entry.by += after > 0 ? 1 : -1;
+        chains.set(chain.chain, entry);
+      }
+    }
+    const newChains: Chain[] = [];
+    const oldChains: string[] = [];
+    for (const [name, { chain, by }] of chains) {
+      const before = this.#held.chains.get(name) ?? 0;
+      if (before === 0 && by > 0) newChains.push(chain);
+      else if (before > 0 && before + by === 0) oldChains.push(name);
+    }
+    return { made, dropped, newChains, oldChains };
+  }
+
+  /** The transaction has taken effect. */
+  settle(): void {
+    const held = this.#held;
+    const { made, dropped } = this.#profileChanges();
+    for (const [list, by] of [
+      [made, 1],
+      [dropped, -1],
+    ] as const) {
+      for (const { profile, family } of list) {
+        for (const { chain } of chainsOf(profile, family).chains) {
+          const count = (held.chains.get(chain) ?? 0) + by;
+          if (count > 0) held.chains.set(chain, count);
+          else held.chains.delete(chain);
+        }
+      }
+    }
+    for (const [key, { profile, family, by }] of this.#profiles) {
+      const count = (held.profiles.get(key)?.count ?? 0) + by;
+      if (count > 0) held.profiles.set(key, { profile, family, count });
+      else held.profiles.delete(key);
+    }
+    for (const [key, now] of this.#frontends) {
+      if (now === undefined) held.frontends.delete(key);
+      else held.frontends.set(key, now);
+    }
+    for (const [kind, key, now] of this.#plain) {
+      if (now === undefined) held.plain[kind].delete(key);
+      else held.plain[kind].set(key, now);
+    }
+  }
+}
+
+/** The row's own objects in place of those that were decoded: they are there anyway. */
+function rowsOwn(row: FrontendRow, slots: HeldFrontend["slots"]): HeldFrontend["slots"] {
+  return slots.length === 0 ? slots : slotsOf(row, slots);
+}
+
+function push(map: Map<string, RawElement[]>, set: string, element: RawElement): void {
+  const list = map.get(set);
+  if (list === undefined) map.set(set, [element]);
+  else list.push(element);
+}
+
+export const chainSteps = ({ chain, rules }: Chain): NftStep[] => [
+  { do: "chain", chain },
+  ...rules.map((r): NftStep => ({ do: "rule", chain, ...r })),
+];
+
+const profileSteps = (operation: "add" | "delete", profile: Profile, family: Family): NftStep[] =>
+  chainsOf(profile, family).verdicts.map(
+    ([stage, value]): NftStep => ({
+      do: operation,
+      set: `${stage}${family}`,
+      elements: [{ key: profileKeyBytes(profile), value }],
+    }),
+  );
+
+/** Frontend, and the range of sources: every column but the last is a range of one. */
+function permittedElement(frontend: Uint8Array, prefix: Parameters<typeof prefixRange>[0]): RawElement {
+  const { first, last } = prefixRange(prefix);
+  return { key: Buffer.concat([frontend, first]), keyEnd: Buffer.concat([frontend, last]) };
+}
+
+/** Elements of all other rows. */
+export function plainElements(row: HeldPlain): { set: string; elements: RawElement[] }[] {
+  const family = familyOfPlain(row);
+  switch (row.kind) {
+    case "hairpin":
+      return [{ set: `hairpins${family}`, elements: [{ key: Buffer.concat([ipKey(row.ip), ipKey(row.ip)]) }] }];
+    case "node-port-address":
+      return [{ set: `node-addresses${family}`, elements: [{ key: ipKey(row.ip) }] }];
+    case "node-source":
+      return [
+        {
+          set: `node-source${family}`,
+          elements: [{ key: Uint8Array.of(family === 4 ? 2 : 10), value: ipKey(row.ip) }],
+        },
+      ];
+    case "pod-range":
+      return [{ set: `${row.role}${family}`, elements: intervalElements(row.prefix) }];
+    case "service-address": {
+      const { first, last } = prefixRange(row.prefix);
+      return Buffer.from(first).equals(last)
+        ? [{ set: `addresses${family}`, elements: [{ key: first }] }]
+        : [{ set: `ranges${family}`, elements: intervalElements(row.prefix) }];
+    }
+  }
+}
+
+/** A range in a set of one column: where it begins, and, unless that is the end of all, where it has ended. */
+function intervalElements(prefix: Parameters<typeof prefixRange>[0]): RawElement[] {
+  const { first, last } = prefixRange(prefix);
+  const end = following(last);
+  return end === undefined ? [{ key: first }] : [{ key: first }, { key: end, intervalEnd: true }];
+}

@@ -1,0 +1,205 @@
+/** Reads what the kernel holds of services. */
+import type { Family } from "@weft/base";
+import { ipFromBytes, hostPrefix, type Prefix } from "@weft/base";
+import type { RawElement, Verdict } from "@weft/kernel/nftables";
+import type { Nftables, TableContents } from "@weft/kernel/port";
+import { type FrontendRow, type ServicePlanRow, servicePlanKey } from "@weft/model";
+import {
+  decodeBackend,
+  decodeFrontend,
+  hex,
+  ipSize,
+  prefixOfRange,
+  profileKeyBytes,
+  readMark,
+} from "./bytes.ts";
+import { chainsOf } from "./chains.ts";
+import { emptyHeld, frontendKeyOf, type Held, type HeldFrontend, plainOf, profileKey } from "./held.ts";
+import { FAMILIES, frontendsOf, permittedOf, SERVICES_TABLE, SETS, STAGES } from "./layout.ts";
+import { decodeProfile, type Profile } from "./profile.ts";
+import { BASE_CHAINS, SKELETON, SKELETON_COMMENT } from "./skeleton.ts";
+
+/** What the table holds; undefined when it is not there, of another version, or not as it was made. */
+export function readHeld(nft: Nftables): Held | undefined {
+  const contents = nft.contents("inet", SERVICES_TABLE);
+  if (contents === undefined || contents.dormant || contents.comment !== SKELETON_COMMENT) return undefined;
+  const sets = new Set(contents.sets);
+  if (SETS.some(({ set }) => !sets.has(set))) return undefined;
+  const held = emptyHeld();
+  for (const family of FAMILIES) {
+    if (!readFrontends(nft, held, family) || !readPlain(nft, held, family)) return undefined;
+  }
+  return chainsStand(contents, held) && verdictsStand(nft, held) ? held : undefined;
+}
+
+const elementsOf = (nft: Nftables, set: string): RawElement[] => nft.rawElements("inet", SERVICES_TABLE, set);
+
+interface Parts {
+  readonly key: string;
+  readonly scope: FrontendRow["scope"];
+  readonly match: HeldFrontend["match"];
+  profile: Profile | undefined;
+  readonly slots: HeldFrontend["slots"][number][];
+  readonly permitted: Prefix[];
+}
+
+function readFrontends(nft: Nftables, held: Held, family: Family): boolean {
+  const size = ipSize(family) + 8;
+  const parts = { any: new Map<string, Parts>(), outside: new Map<string, Parts>() };
+  const partsOf = (scope: "any" | "outside", key: Uint8Array): Parts | undefined => {
+    const bytes = key.subarray(0, size);
+    const text = hex(bytes);
+    let found = parts[scope].get(text);
+    if (found === undefined) {
+      const match = decodeFrontend(bytes, family);
+      if (match === undefined) return undefined;
+      const name = frontendKeyOf(scope, match);
+      found = { key: name, scope, match, profile: undefined, slots: [], permitted: [] };
+      parts[scope].set(text, found);
+    }
+    return found;
+  };
+  for (const scope of ["any", "outside"] as const) {
+    const outside = scope === "outside";
+    for (const { key, value } of elementsOf(nft, frontendsOf(family, outside))) {
+      if (!(value instanceof Uint8Array) || value.length !== 12) return false;
+      const profile = decodeProfile(readMark(value, 4), readMark(value, 8));
+      const part = partsOf(scope, key);
+      if (profile === undefined || part === undefined) return false;
+      part.profile = profile;
+      const id = profileKey(profile, family);
+      const entry = held.profiles.get(id) ?? { profile, family, count: 0 };
+      entry.count++;
+      held.profiles.set(id, entry);
+    }
+    for (const { key, keyEnd } of elementsOf(nft, permittedOf(family, outside))) {
+      const prefix = keyEnd && prefixOfRange(key.subarray(size), keyEnd.subarray(size));
+      const part = partsOf(scope, key);
+      if (prefix === undefined || part === undefined) return false;
+      part.permitted.push(prefix);
+    }
+  }
+  for (const { key, value } of elementsOf(nft, `backends${family}`)) {
+    const mark = readMark(key, size);
+    const part = partsOf(mark >>> 24 === 0 ? "any" : "outside", key);
+    if (part === undefined || !(value instanceof Uint8Array)) return false;
+    part.slots[mark & 0xffffff] = decodeBackend(value, family);
+  }
+  for (const scope of ["any", "outside"] as const) {
+    for (const part of parts[scope].values()) {
+      part.permitted.sort();
+      held.frontends.set(part.key, { ...part, row: undefined });
+    }
+  }
+  return true;
+}
+
+const ORIGIN: ServicePlanRow["origin"] = { kind: "node", name: "" };
+
+function readPlain(nft: Nftables, held: Held, family: Family): boolean {
+  const put = (row: Exclude<ServicePlanRow, FrontendRow>): void => {
+    const key = servicePlanKey(row);
+    held.plain[row.kind].set(key, plainOf(row, key));
+  };
+  for (const { key } of elementsOf(nft, `addresses${family}`))
+    put({ kind: "service-address", prefix: hostPrefix(ipFromBytes(key)), origin: ORIGIN });
+  for (const { key } of elementsOf(nft, `node-addresses${family}`))
+    put({ kind: "node-port-address", ip: ipFromBytes(key), origin: ORIGIN });
+  for (const { key } of elementsOf(nft, `hairpins${family}`)) {
+    const half = ipSize(family);
+    if (hex(key.subarray(0, half)) !== hex(key.subarray(half))) return false;
+    put({ kind: "hairpin", ip: ipFromBytes(key.subarray(0, half)), origin: ORIGIN });
+  }
+  for (const { value } of elementsOf(nft, `node-source${family}`)) {
+    if (!(value instanceof Uint8Array)) return false;
+    put({ kind: "node-source", ip: ipFromBytes(value), origin: ORIGIN });
+  }
+  for (const set of ["ranges", "local", "cluster"] as const) {
+    const prefixes = prefixesOf(elementsOf(nft, `${set}${family}`));
+    if (prefixes === undefined) return false;
+    for (const prefix of prefixes) {
+      if (set === "ranges") put({ kind: "service-address", prefix, origin: ORIGIN });
+      else put({ kind: "pod-range", role: set, prefix, origin: ORIGIN });
+    }
+  }
+  return true;
+}
+
+/** The ranges of a set of one column as prefixes; undefined when one is none. An end comes before a beginning at its place. */
+export function prefixesOf(elements: readonly RawElement[]): Prefix[] | undefined {
+  const sorted = elements.toSorted(
+    (a, b) => Buffer.compare(a.key, b.key) || Number(b.intervalEnd ?? false) - Number(a.intervalEnd ?? false),
+  );
+  const found: Prefix[] = [];
+  for (let i = 0; i < sorted.length; i++) {
+    const { key, intervalEnd } = sorted[i] as RawElement;
+    if (intervalEnd === true) continue;
+    const next = sorted[i + 1];
+    if (next !== undefined && next.intervalEnd !== true) return undefined;
+    const last = next === undefined ? key.map(() => 0xff) : preceding(next.key);
+    const prefix = prefixOfRange(key, last);
+    if (prefix === undefined) return undefined;
+    found.push(prefix);
+  }
+  return found;
+}
+
+function preceding(ip: Uint8Array): Uint8Array {
+  const before = Uint8Array.from(ip);
+  for (let i = before.length - 1; i >= 0; i--) {
+    before[i] = ((before[i] as number) - 1) & 0xff;
+    if (before[i] !== 0xff) break;
+  }
+  return before;
+}
+
+/** Every chain with exactly its rules, known by their comments, and base chains at their hooks. Counts chains in `held`. */
+function chainsStand(contents: TableContents, held: Held): boolean {
+  const wanted = new Map<string, (string | undefined)[]>();
+  for (const step of SKELETON) {
+    if (step.do === "chain") wanted.set(step.chain, []);
+    else if (step.do === "rule") wanted.get(step.chain)?.push(step.comment);
+  }
+  for (const { profile, family } of held.profiles.values()) {
+    for (const { chain, rules } of chainsOf(profile, family).chains) {
+      wanted.set(
+        chain,
+        rules.map((r) => r.comment),
+      );
+      held.chains.set(chain, (held.chains.get(chain) ?? 0) + 1);
+    }
+  }
+  const found = new Map<string, (string | undefined)[]>(contents.chains.map(({ chain }) => [chain, []]));
+  for (const { chain, comment } of contents.rules) found.get(chain)?.push(comment);
+  if (found.size !== wanted.size) return false;
+  for (const [chain, comments] of wanted) {
+    const rules = found.get(chain);
+    if (rules?.length !== comments.length || rules.some((c, i) => c !== comments[i])) return false;
+  }
+  const bases = new Map(contents.chains.map(({ chain, base }) => [chain, base]));
+  return BASE_CHAINS.every(([chain, { type, hook, priority }]) => {
+    const base = bases.get(chain);
+    return base?.type === type && base.hook === hook && base.priority === priority && base.policy === "accept";
+  });
+}
+
+/** The maps of profiles lead where they should, and hold nothing else. */
+function verdictsStand(nft: Nftables, held: Held): boolean {
+  const text = (key: Uint8Array, { code, chain }: Verdict): string => `${hex(key)} ${code} ${chain ?? ""}`;
+  for (const family of FAMILIES) {
+    for (const stage of STAGES) {
+      const wanted = new Set<string>();
+      for (const { profile, family: of } of held.profiles.values()) {
+        if (of !== family) continue;
+        const found = chainsOf(profile, family).verdicts.find(([s]) => s === stage);
+        if (found !== undefined) wanted.add(text(profileKeyBytes(profile), found[1]));
+      }
+      const elements = elementsOf(nft, `${stage}${family}`);
+      if (elements.length !== wanted.size) return false;
+      for (const { key, value } of elements) {
+        if (value === undefined || value instanceof Uint8Array || !wanted.has(text(key, value))) return false;
+      }
+    }
+  }
+  return true;
+}

@@ -1,0 +1,151 @@
+/**
+ * Table inet weft-services of one node: all kinds of service rows end here, as elements, in as few transactions as they come.
+ *
+ * What the kernel holds is remembered, so that a change costs what it changes. The ruleset's generation tells whether
+ * anybody else has changed anything since: then, and only then, a comparison reads the kernel again. When the table is
+ * missing, of another version or damaged, it is made anew with all of its elements in one transaction.
+ */
+import { hasCode, isExists, isNotFound } from "@weft/base";
+import type { Nftables, SetElement, SetField } from "@weft/kernel/port";
+import type { ServicePlanKind, ServicePlanRow } from "@weft/model";
+import { PROTOCOLS } from "./bytes.ts";
+import { Changes, type Forgotten } from "./changes.ts";
+import { emptyHeld, type Held, type HeldFrontend, type HeldPlain } from "./held.ts";
+import { SERVICES_TABLE } from "./layout.ts";
+import { readHeld } from "./read.ts";
+import { SKELETON, SKELETON_COMMENT } from "./skeleton.ts";
+
+/** Elements in one transaction: a change of more is several. */
+const MAX_ELEMENTS = 100_000;
+
+export interface Removal {
+  readonly kind: ServicePlanKind;
+  readonly key: string;
+}
+
+export class ServiceTable {
+  readonly #nft: Nftables;
+  readonly #rows: () => Iterable<ServicePlanRow>;
+  /** Undefined while the table does not stand, or has not been read. */
+  #held: Held | undefined;
+  /** The generation at which `#held` is what the kernel holds; undefined when that is not known. */
+  #generation: number | undefined;
+
+  /** `rows`: everything that is wanted, for when the table must be made. */
+  constructor(nft: Nftables, rows: () => Iterable<ServicePlanRow>) {
+    this.#nft = nft;
+    this.#rows = rows;
+  }
+
+  /** What the kernel holds now; nothing while the table does not stand. */
+  held<K extends ServicePlanKind>(kind: K): Iterable<K extends "frontend" ? HeldFrontend : HeldPlain> {
+    this.#look();
+    const held = this.#held ?? emptyHeld();
+    const found = kind === "frontend" ? held.frontends : held.plain[kind as HeldPlain["kind"]];
+    return found.values() as Iterable<K extends "frontend" ? HeldFrontend : HeldPlain>;
+  }
+
+  /** Brings these rows into the kernel and takes those out. */
+  apply(put: readonly ServicePlanRow[], remove: readonly Removal[]): void {
+    if (this.#held === undefined) this.#look();
+    if (this.#held === undefined) return this.#make();
+    try {
+      this.#change(put, remove);
+    } catch (error) {
+      // Somebody has changed the table: look at what is there.
+      if (!isNotFound(error) && !isExists(error) && !hasCode(error, "busy")) throw error;
+      this.#generation = undefined;
+      this.#look();
+      if (this.#held === undefined) this.#make();
+      else this.#change(put, remove);
+    }
+  }
+
+  /** Reads the kernel if it may hold something else than is known. */
+  #look(): void {
+    const before = this.#nft.generation();
+    if (this.#generation === before) return;
+    this.#held = readHeld(this.#nft);
+    // Somebody may have changed it while it was read: then the next look reads again.
+    this.#generation = this.#nft.generation() === before ? before : undefined;
+  }
+
+  #change(put: readonly ServicePlanRow[], remove: readonly Removal[]): void {
+    const held = this.#held as Held;
+    let changes = new Changes(held);
+    const flush = (): void => {
+      this.#commit(changes);
+      changes = new Changes(held);
+    };
+    for (const { kind, key } of remove) {
+      changes.remove(kind, key);
+      if (changes.size > MAX_ELEMENTS) flush();
+    }
+    for (const row of put) {
+      changes.put(row);
+      if (changes.size > MAX_ELEMENTS) flush();
+    }
+    flush();
+  }
+
+  #commit(changes: Changes): void {
+    const steps = changes.steps();
+    if (steps.length > 0) {
+      this.#nft.commit("inet", SERVICES_TABLE, steps);
+      this.#wrote();
+    }
+    changes.settle();
+    for (const forgotten of changes.forgotten) this.#forget(forgotten);
+  }
+
+  /** One transaction of ours has passed. */
+  #wrote(): void {
+    if (this.#generation === undefined) return;
+    const next = (this.#generation + 1) >>> 0;
+    const now = this.#nft.generation();
+    // The kernel leaves out zero.
+    this.#generation = now === (next === 0 ? 1 : next) ? now : undefined;
+  }
+
+  /** Makes the table with everything that is wanted: never a moment with half of it. */
+  #make(): void {
+    const held = emptyHeld();
+    const changes = new Changes(held);
+    for (const row of this.#rows()) changes.put(row);
+    const before = this.#nft.generation();
+    this.#nft.commit("inet", SERVICES_TABLE, [
+      { do: "table" },
+      { do: "delete-table" },
+      { do: "table", comment: SKELETON_COMMENT },
+      ...SKELETON,
+      ...changes.steps(),
+    ]);
+    this.#generation = before;
+    this.#wrote();
+    changes.settle();
+    this.#held = held;
+  }
+
+  /** Deletes what leads clients to backends that are gone. */
+  #forget({ match, backends }: Forgotten): void {
+    const { family, address, protocol, port } = match;
+    const set = `affinity${family}`;
+    const zero = family === 4 ? "0.0.0.0" : "::";
+    const ip = address === "node" ? zero : address;
+    const lost = new Set(backends.map((b) => `${b.ip} ${b.port}`));
+    const isLost = ({ key, value }: SetElement): boolean =>
+      key[1]?.value === ip &&
+      key[2]?.value === PROTOCOLS[protocol] &&
+      key[3]?.value === port &&
+      lost.has(`${value?.[0]?.value} ${value?.[1]?.value}`);
+    const found = this.#nft
+      .elements("inet", SERVICES_TABLE, set, AFFINITY_KEY, family, AFFINITY_VALUE)
+      .filter(isLost);
+    if (found.length === 0) return;
+    this.#nft.deleteElements("inet", SERVICES_TABLE, set, found);
+    this.#wrote();
+  }
+}
+
+const AFFINITY_KEY: readonly SetField["type"][] = ["ip", "ip", "protocol", "port"];
+const AFFINITY_VALUE: readonly SetField["type"][] = ["ip", "port"];
