@@ -3,6 +3,7 @@ import { hostPrefix, ipFromBigInt, type Mac, macFromSeed, withLength } from "@we
 import fc from "fast-check";
 import { originText, workloadOrigin } from "./nouns.ts";
 import { PLAN_KINDS, type PlanKind, type PlanRow, planKey } from "./plan.ts";
+import { SERVICE_PLAN_KINDS } from "./service-plan.ts";
 
 const origin = { kind: "Node", name: "n1" };
 const few = <T>(...values: T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
@@ -64,6 +65,31 @@ const ROWS: { readonly [K in PlanKind]: fc.Arbitrary<Extract<PlanRow, { kind: K 
   }),
   rule: fc.record({ ...kindOf("rule"), from: ip.map(hostPrefix), table, priority: few(1, 2) }),
   "allowed-source": fc.record({ ...kindOf("allowed-source"), link, mac, ip }),
+  frontend: fc.record({
+    ...kindOf("frontend"),
+    scope: few("any" as const, "outside" as const),
+    match: fc.record({
+      address: fc.oneof(ip, fc.constant("node" as const)),
+      family: few(4 as const, 6 as const),
+      protocol: few("tcp" as const, "udp" as const),
+      port: few(80, 443),
+    }),
+    action: few("balance" as const, "reject" as const),
+    backends: fc.array(fc.record({ ip, port: few(8080) }), { maxLength: 2 }),
+    balance: few("random" as const, "maglev" as const),
+    affinity: few(undefined, 10_800),
+    masquerade: few("never" as const, "foreign" as const),
+    sources: fc.option(fc.array(ip.map(hostPrefix), { maxLength: 1 }), { nil: undefined }),
+  }),
+  "service-address": fc.record({ ...kindOf("service-address"), prefix: ip.map(hostPrefix) }),
+  "node-port-address": fc.record({ ...kindOf("node-port-address"), ip }),
+  hairpin: fc.record({ ...kindOf("hairpin"), ip }),
+  "pod-range": fc.record({
+    ...kindOf("pod-range"),
+    role: few("local" as const, "cluster" as const),
+    prefix: ip.map(hostPrefix),
+  }),
+  "node-source": fc.record({ ...kindOf("node-source"), ip }),
 };
 
 /** The fields that tell the kernel's objects of a kind apart. */
@@ -77,12 +103,19 @@ const IDENTITY: Readonly<Record<PlanKind, readonly string[]>> = {
   route: ["destination", "table", "metric"],
   rule: ["from", "table"],
   "allowed-source": ["link", "mac", "ip"],
+  frontend: ["scope", "match"],
+  "service-address": ["prefix"],
+  "node-port-address": ["ip"],
+  hairpin: ["ip"],
+  "pod-range": ["role", "prefix"],
+  "node-source": ["ip"],
 };
+const ALL_KINDS: readonly PlanKind[] = [...PLAN_KINDS, ...SERVICE_PLAN_KINDS];
 const identity = (row: PlanRow): string =>
   JSON.stringify(IDENTITY[row.kind].map((field) => (row as unknown as Record<string, unknown>)[field]));
 
 test("two rows have one key exactly when they are about one object", () => {
-  for (const kind of PLAN_KINDS) {
+  for (const kind of ALL_KINDS) {
     const rows: fc.Arbitrary<PlanRow> = ROWS[kind];
     fc.assert(
       fc.property(rows, rows, (a, b) => {
@@ -94,8 +127,8 @@ test("two rows have one key exactly when they are about one object", () => {
 });
 
 test("each kind has a place in the order", () => {
-  expect(new Set(PLAN_KINDS).size).toBe(PLAN_KINDS.length);
-  expect([...PLAN_KINDS].sort()).toEqual((Object.keys(IDENTITY) as PlanKind[]).sort());
+  expect(new Set(ALL_KINDS).size).toBe(ALL_KINDS.length);
+  expect([...ALL_KINDS].sort()).toEqual((Object.keys(IDENTITY) as PlanKind[]).sort());
 });
 
 test("an origin reads as its user knows the object", () => {

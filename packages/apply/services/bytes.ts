@@ -1,5 +1,13 @@
 /** Keys and values of the services' sets as bytes, and back. Addresses in rows are canonical text, which is quick to read. */
-import { type Family, type IpAddress, ipBytes, ipFromBytes, prefixIp, prefixLength, type Prefix } from "@weft/base";
+import {
+  type Family,
+  type IpAddress,
+  ipBytes,
+  ipFromBytes,
+  type Prefix,
+  prefixIp,
+  prefixLength,
+} from "@weft/base";
 import type { Backend, FrontendMatch, Transport } from "@weft/model";
 import { encodeProfile, type Profile } from "./profile.ts";
 

@@ -67,7 +67,10 @@ function balanceChain(p: Profile, family: Family): Chain | undefined {
     ],
   });
   const kind = `${p.affinity > 0 ? "affine" : "balance"}${p.maglev ? "-maglev" : ""}`;
-  return { chain: `${kind}${p.outside ? "-outside" : ""}${p.node ? "-node" : ""}-${p.slots}-${family}`, rules };
+  return {
+    chain: `${kind}${p.outside ? "-outside" : ""}${p.node ? "-node" : ""}-${p.slots}-${family}`,
+    rules,
+  };
 }
 
 /** Writes down which backend a client got. */

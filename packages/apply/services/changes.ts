@@ -270,7 +270,9 @@ export function plainElements(row: HeldPlain): { set: string; elements: RawEleme
   const family = familyOfPlain(row);
   switch (row.kind) {
     case "hairpin":
-      return [{ set: `hairpins${family}`, elements: [{ key: Buffer.concat([ipKey(row.ip), ipKey(row.ip)]) }] }];
+      return [
+        { set: `hairpins${family}`, elements: [{ key: Buffer.concat([ipKey(row.ip), ipKey(row.ip)]) }] },
+      ];
     case "node-port-address":
       return [{ set: `node-addresses${family}`, elements: [{ key: ipKey(row.ip) }] }];
     case "node-source":

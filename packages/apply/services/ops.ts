@@ -23,7 +23,7 @@ const serviceOps =
       actual: {
         list: () => table.held(kind) as Iterable<HeldOf<K>>,
         keyOf: (held) => held.key,
-        matches: (row, held) => isFrontend(row) ? frontendMatches(row, held as HeldFrontend) : true,
+        matches: (row, held) => (isFrontend(row) ? frontendMatches(row, held as HeldFrontend) : true),
         delete: (held) => table.apply([], [{ kind, key: held.key }]),
       },
       describe: (row, held) => (isFrontend(row) ? describe(row, held as HeldFrontend) : "differs"),
@@ -39,7 +39,9 @@ function describe(row: FrontendRow, { profile, slots }: HeldFrontend): string {
   if (wanted.slots !== profile.slots) return `has ${profile.slots} slots, not ${wanted.slots}`;
   if (`${encodeProfile(wanted)}` !== `${encodeProfile(profile)}`) return "is treated otherwise";
   const filled = slots.filter((b) => b !== undefined).length;
-  return filled === wanted.slots ? "has other backends or sources" : `has ${filled} backends, not ${wanted.slots}`;
+  return filled === wanted.slots
+    ? "has other backends or sources"
+    : `has ${filled} backends, not ${wanted.slots}`;
 }
 
 export const frontendOps = serviceOps("frontend");

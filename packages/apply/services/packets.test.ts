@@ -59,7 +59,11 @@ for (const family of [4, 6] as const satisfies readonly Family[]) {
         );
         for (const from of ["a", "node", "client"] as const) {
           const outcomes: string[] = [];
-          for (const [n, port] of [[1, 80], [1, 81], [9, 80]] as const)
+          for (const [n, port] of [
+            [1, 80],
+            [1, 81],
+            [9, 80],
+          ] as const)
             outcomes.push(await ask(from, { ip: at(n), port, protocol, timeoutMs: 900 }));
           const dropped = await ask(from, { ip: at(2), port: 80, protocol, timeoutMs: 150 });
           expect({ from, outcomes, dropped }).toEqual({

@@ -1,6 +1,6 @@
 /** Reads what the kernel holds of services. */
 import type { Family } from "@weft/base";
-import { ipFromBytes, hostPrefix, type Prefix } from "@weft/base";
+import { hostPrefix, ipFromBytes, type Prefix } from "@weft/base";
 import type { RawElement, Verdict } from "@weft/kernel/nftables";
 import type { Nftables, TableContents } from "@weft/kernel/port";
 import { type FrontendRow, type ServicePlanRow, servicePlanKey } from "@weft/model";
@@ -179,7 +179,9 @@ function chainsStand(contents: TableContents, held: Held): boolean {
   const bases = new Map(contents.chains.map(({ chain, base }) => [chain, base]));
   return BASE_CHAINS.every(([chain, { type, hook, priority }]) => {
     const base = bases.get(chain);
-    return base?.type === type && base.hook === hook && base.priority === priority && base.policy === "accept";
+    return (
+      base?.type === type && base.hook === hook && base.priority === priority && base.policy === "accept"
+    );
   });
 }
 

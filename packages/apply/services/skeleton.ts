@@ -233,7 +233,10 @@ const CHAINS: readonly (readonly [string, readonly Rule[]])[] = [
   ["services-outside", stageLookups("balance", true, false)],
   ["remember", stageLookups("remember", false, true)],
   ["remember-outside", stageLookups("remember", true, true)],
-  ["remember-prerouting", [...fromLocalPod("remember"), rule("from outside", verdict(goTo("remember-outside")))]],
+  [
+    "remember-prerouting",
+    [...fromLocalPod("remember"), rule("from outside", verdict(goTo("remember-outside")))],
+  ],
   ["invalid", ofCluster],
 ];
 
@@ -246,12 +249,7 @@ export const BASE_CHAINS: readonly (readonly [string, Base, readonly Rule[]])[] 
   [
     "gate-prerouting",
     { type: "filter", hook: "prerouting", priority: -110 },
-    [
-      notNew,
-      onLoopback,
-      ...fromLocalPod("gate"),
-      rule("from outside", verdict(goTo("gate-outside"))),
-    ],
+    [notNew, onLoopback, ...fromLocalPod("gate"), rule("from outside", verdict(goTo("gate-outside")))],
   ],
   [
     "gate-output",
@@ -288,8 +286,8 @@ export const SKELETON: readonly NftStep[] = [
   ...SETS.map((set): NftStep => ({ do: "set", ...set })),
   ...CHAINS.map(([chain]): NftStep => ({ do: "chain", chain })),
   ...BASE_CHAINS.map(([chain, base]): NftStep => ({ do: "chain", chain, base })),
-  ...[...CHAINS, ...BASE_CHAINS.map(([chain, , rules]) => [chain, rules] as const)].flatMap(([chain, rules]) =>
-    rules.map((r): NftStep => ({ do: "rule", chain, ...r })),
+  ...[...CHAINS, ...BASE_CHAINS.map(([chain, , rules]) => [chain, rules] as const)].flatMap(
+    ([chain, rules]) => rules.map((r): NftStep => ({ do: "rule", chain, ...r })),
   ),
 ];
 
@@ -299,4 +297,3 @@ export const SKELETON_COMMENT = `Weft's services ${Bun.hash(
     typeof value === "bigint" ? `${value}` : value instanceof Uint8Array ? [...value] : value,
   ),
 ).toString(16)}`;
-

@@ -48,7 +48,10 @@ export class ServiceTable {
   /** Brings these rows into the kernel and takes those out. */
   apply(put: readonly ServicePlanRow[], remove: readonly Removal[]): void {
     if (this.#held === undefined) this.#look();
-    if (this.#held === undefined) return this.#make();
+    if (this.#held === undefined) {
+      this.#make();
+      return;
+    }
     try {
       this.#change(put, remove);
     } catch (error) {

@@ -1,12 +1,22 @@
 /** nftables in memory: the same checks and errors as the real one, on sets declared by scripts. */
 import { type Family, WeftError } from "@weft/base";
+import type { NftStep, RawElement } from "../nftables/batch.ts";
 import { checkLayout, setError, unsupported } from "../nftables/check.ts";
 import { NF_DROP, NFT_JUMP } from "../nftables/constants.ts";
 import type { Verdict } from "../nftables/decode.ts";
 import { foreignDrop, isOwn, reachesDrop, seesForwarded } from "../nftables/drops.ts";
 import { decodeFields, layoutOf } from "../nftables/layout.ts";
 import { describeSet, layoutOfElements, type SetName } from "../nftables/transaction.ts";
-import type { BaseChain, ForeignDrop, Nftables, NftFamily, SetElement, SetField } from "../port.ts";
+import type {
+  BaseChain,
+  ForeignDrop,
+  Nftables,
+  NftFamily,
+  SetElement,
+  SetField,
+  TableContents,
+} from "../port.ts";
+import { applySteps, rawElementsOf, verdictsOf } from "./commit.ts";
 import type { Recorder } from "./recorder.ts";
 import { encodeText, type FakeSet, outcomeOf, type Tables, tableKey } from "./ruleset.ts";
 import { applyScript } from "./script.ts";
@@ -14,6 +24,7 @@ import { fail } from "./state.ts";
 
 interface Ruleset {
   tables: Tables;
+  generation: number;
 }
 
 export class FakeNftables implements Nftables {
@@ -26,7 +37,7 @@ export class FakeNftables implements Nftables {
     path: string,
     recorder: Recorder | undefined,
     scripts: string[] | undefined,
-    ruleset: Ruleset = { tables: new Map() },
+    ruleset: Ruleset = { tables: new Map(), generation: 1 },
   ) {
     this.#path = path;
     this.#recorder = recorder;
@@ -43,6 +54,37 @@ export class FakeNftables implements Nftables {
     this.#write("run", [script]);
     this.#ruleset.tables = applyScript(this.#ruleset.tables, script);
     this.#scripts?.push(script);
+  }
+
+  commit(family: NftFamily, table: string, steps: readonly NftStep[]): void {
+    if (steps.length === 0) return;
+    this.#write("commit", [family, table, steps]);
+    this.#ruleset.tables = applySteps(this.#ruleset.tables, family, table, steps);
+  }
+
+  generation(): number {
+    this.#recorder?.failIfTold("generation");
+    return this.#ruleset.generation;
+  }
+
+  contents(family: NftFamily, table: string): TableContents | undefined {
+    this.#recorder?.failIfTold("contents");
+    const found = this.#ruleset.tables.get(tableKey(family, table));
+    if (found === undefined) return undefined;
+    return {
+      comment: found.comment,
+      dormant: found.dormant,
+      sets: [...found.sets.keys()],
+      chains: [...found.chains].map(([chain, { base }]) => ({ chain, base })),
+      rules: [...found.chains].flatMap(([chain, { rules }]) =>
+        rules.map((rule) => ({ chain, comment: /comment "([^"]*)"$/.exec(rule)?.[1] })),
+      ),
+    };
+  }
+
+  rawElements(family: NftFamily, table: string, set: string): RawElement[] {
+    this.#recorder?.failIfTold("elements");
+    return rawElementsOf(this.#set({ family, table, set }));
   }
 
   tableExists(family: NftFamily, table: string): boolean {
@@ -69,12 +111,15 @@ export class FakeNftables implements Nftables {
     for (const table of this.#ruleset.tables.values()) {
       if (table.dormant || isOwn(table.name, ownTable)) continue;
       const rules = [...table.chains].flatMap(([name, c]) => c.rules.map((rule) => outcomeOf(name, rule)));
-      const verdicts = (map: string): Verdict[] =>
-        [...(table.sets.get(map)?.texts ?? [])].flatMap((text) => {
+      const verdicts = (map: string): Verdict[] => {
+        const set = table.sets.get(map);
+        if (set?.raw !== undefined) return verdictsOf(set);
+        return [...(set?.texts ?? [])].flatMap((text) => {
           const { drops: drop, jumps } = outcomeOf("", text);
           const chains = jumps.map((chain) => ({ code: NFT_JUMP, chain }));
           return drop ? [...chains, { code: NF_DROP, chain: undefined }] : chains;
         });
+      };
       for (const { base } of table.chains.values()) {
         if (base === undefined || !seesForwarded(base)) continue;
         const row = foreignDrop(base, reachesDrop(base.name, rules, verdicts));
@@ -176,5 +221,6 @@ export class FakeNftables implements Nftables {
 
   #write(op: string, args: readonly unknown[]): void {
     this.#recorder?.write({ namespace: this.#path, op, args });
+    this.#ruleset.generation++;
   }
 }

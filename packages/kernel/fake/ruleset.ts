@@ -1,5 +1,6 @@
 /** Tables, sets and chains of the in-memory nftables. Sets hold bytes, as the kernel's do. */
 import { parseIp, parseMac, WeftError } from "@weft/base";
+import type { RawElement } from "../nftables/batch.ts";
 import {
   NFT_DATA_VERDICT_TYPE,
   NFT_SET_INTERVAL,
@@ -14,6 +15,7 @@ export interface FakeTable {
   readonly family: NftFamily;
   readonly name: string;
   dormant: boolean;
+  readonly comment?: string;
   readonly sets: Map<string, FakeSet>;
   readonly chains: Map<string, FakeChain>;
 }
@@ -28,6 +30,8 @@ export interface FakeSet {
   elements: Map<string, string | undefined>;
   /** Elements with intervals or verdicts, as written. */
   texts: Set<string>;
+  /** The same of sets that a transaction of steps made, by key. */
+  raw?: Map<string, RawElement>;
 }
 
 export interface FakeChain {

@@ -137,7 +137,10 @@ const MAX_COMMENT = 128;
 function commentData(text: string): Uint8Array {
   const bytes = Buffer.from(`${text}\0`);
   if (bytes.length > MAX_COMMENT) {
-    throw new WeftError("invalid", `the comment "${text.slice(0, 32)}..." has more than ${MAX_COMMENT} bytes`);
+    throw new WeftError(
+      "invalid",
+      `the comment "${text.slice(0, 32)}..." has more than ${MAX_COMMENT} bytes`,
+    );
   }
   return Buffer.concat([Uint8Array.of(COMMENT, bytes.length), bytes]);
 }
@@ -148,7 +151,8 @@ export function commentOf(data: Uint8Array | undefined): string | undefined {
   for (let at = 0; at + 2 <= data.length; ) {
     const length = data[at + 1] as number;
     if (at + 2 + length > data.length) return undefined;
-    if (data[at] === COMMENT && length > 0) return Buffer.from(data.subarray(at + 2, at + 1 + length)).toString();
+    if (data[at] === COMMENT && length > 0)
+      return Buffer.from(data.subarray(at + 2, at + 1 + length)).toString();
     at += 2 + length;
   }
   return undefined;
@@ -166,7 +170,6 @@ class BatchEncoder {
   readonly #steps: readonly NftStep[];
   readonly #writer: NetlinkWriter;
   readonly #objects: string[] = [];
-  #messages = 0;
   #sets = 0;
 
   constructor(family: NftFamily, table: string, steps: readonly NftStep[]) {
@@ -190,9 +193,9 @@ class BatchEncoder {
 
   /** The last message alone is acknowledged: the others answer when they fail. */
   #begin(message: number, object: string, last: boolean): NetlinkWriter {
-    this.#messages++;
     this.#objects.push(object);
-    const creates = message !== NFT_MSG_DELTABLE && message !== NFT_MSG_DELCHAIN && message !== NFT_MSG_DELSETELEM;
+    const creates =
+      message !== NFT_MSG_DELTABLE && message !== NFT_MSG_DELCHAIN && message !== NFT_MSG_DELSETELEM;
     const append = message === NFT_MSG_NEWRULE ? NLM.append : 0;
     const flags = NLM.request | (creates ? NLM.create : 0) | append | (last ? NLM.ack : 0);
     return this.#writer.begin(messageType(message), flags).raw(nfgenmsg(FAMILY_NUMBER[this.#family]));
@@ -310,7 +313,8 @@ function elementSize({ key, keyEnd, value, intervalEnd, timeout }: RawElement): 
   if (intervalEnd === true) size += 8;
   if (timeout !== undefined) size += 12;
   if (value instanceof Uint8Array) size += 8 + padded(value.length);
-  else if (value !== undefined) size += 20 + (value.chain === undefined ? 0 : 5 + padded(value.chain.length + 3));
+  else if (value !== undefined)
+    size += 20 + (value.chain === undefined ? 0 : 5 + padded(value.chain.length + 3));
   return size;
 }
 

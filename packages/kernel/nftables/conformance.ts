@@ -11,6 +11,8 @@ import {
   type Mac,
 } from "@weft/base";
 import type { Nftables, SetElement } from "../port.ts";
+import type { NftStep, RawElement } from "./batch.ts";
+import { address, DROP, goTo, isFamily, lookupVerdict, verdict } from "./expressions.ts";
 
 export interface ConformanceNftables {
   /** Without any table. */
@@ -245,6 +247,117 @@ export function nftablesConformance(name: string, make: () => ConformanceNftable
         expect(isNotFound(await rejected(nft.run("add chain inet uses d { ip saddr @s drop; }")))).toBe(true);
         await nft.run("delete table inet uses");
         expect(nft.tableExists("inet", "uses")).toBe(false);
+      });
+    });
+
+    describe("transactions", () => {
+      const key = (n: number) => Uint8Array.of(10, 0, 0, n);
+      const value = (n: number) => Uint8Array.of(n, 0, 0, 0);
+      const SETS: readonly NftStep[] = [
+        { do: "set", set: "values", key: ["ipv4"], value: ["mark"] },
+        { do: "set", set: "verdicts", key: ["ipv4"], value: "verdict" },
+        { do: "set", set: "nets", key: ["ipv4"], interval: true },
+        { do: "set", set: "pairs", key: ["ipv4", "port"], interval: true },
+      ];
+      const sorted = (elements: readonly RawElement[]) =>
+        elements.toSorted((a, b) => Buffer.compare(a.key, b.key) || (a.intervalEnd ? -1 : 1));
+      const read = (set: string) => sorted(nft.rawElements("inet", "steps", set));
+
+      test("make a table with all that is in it, and make it anew", () => {
+        const steps: NftStep[] = [
+          { do: "table" },
+          { do: "delete-table" },
+          { do: "table", comment: "of the suite" },
+          ...SETS,
+          { do: "chain", chain: "leaf" },
+          { do: "chain", chain: "root", base: { type: "filter", hook: "forward", priority: 7 } },
+          { do: "rule", chain: "leaf", expressions: [verdict(DROP)], comment: "a leaf" },
+          {
+            do: "rule",
+            chain: "root",
+            expressions: [...isFamily(4), address(4, "source", 0), lookupVerdict("verdicts", 0)],
+          },
+          { do: "add", set: "values", elements: [{ key: key(1), value: value(1) }] },
+          { do: "add", set: "verdicts", elements: [{ key: key(1), value: goTo("leaf") }] },
+        ];
+        for (let i = 0; i < 2; i++) {
+          const before = nft.generation();
+          nft.commit("inet", "steps", steps);
+          expect(nft.generation()).not.toBe(before);
+          const found = nft.contents("inet", "steps");
+          expect(found?.comment).toBe("of the suite");
+          expect(found?.dormant).toBe(false);
+          expect(found?.sets.toSorted()).toEqual(["nets", "pairs", "values", "verdicts"]);
+          expect(found?.chains.map((c) => `${c.chain} ${c.base?.priority}`).sort()).toEqual([
+            "leaf undefined",
+            "root 7",
+          ]);
+          expect(found?.rules).toEqual([
+            { chain: "leaf", comment: "a leaf" },
+            { chain: "root", comment: undefined },
+          ]);
+          expect(read("values")).toEqual([{ key: key(1), value: value(1) }]);
+          expect(read("verdicts")).toEqual([{ key: key(1), value: goTo("leaf") }]);
+        }
+        expect(nft.contents("inet", "nothing")).toBeUndefined();
+        expect(isNotFound(thrown(() => nft.rawElements("inet", "steps", "none")))).toBe(true);
+        expect(nft.foreignDrops("other").map((d) => `${d.table} ${d.chain}`)).toContain("steps root");
+        expect(nft.foreignDrops("steps").map((d) => d.table)).not.toContain("steps");
+      });
+
+      test("change elements of every kind of set", () => {
+        const range: RawElement[] = [{ key: key(8) }, { key: key(16), intervalEnd: true }, { key: key(16) }];
+        const pair = {
+          key: Uint8Array.of(10, 0, 0, 0, 0, 80, 0, 0),
+          keyEnd: Uint8Array.of(10, 0, 0, 7, 0, 80, 0, 0),
+        };
+        nft.commit("inet", "steps", [
+          { do: "delete", set: "values", elements: [{ key: key(1) }] },
+          { do: "add", set: "values", elements: [{ key: key(1), value: value(2) }] },
+          { do: "add", set: "nets", elements: range },
+          { do: "add", set: "pairs", elements: [pair] },
+        ]);
+        expect(read("values")).toEqual([{ key: key(1), value: value(2) }]);
+        expect(read("nets")).toEqual(sorted(range));
+        expect(read("pairs")).toEqual([pair]);
+        nft.commit("inet", "steps", [
+          { do: "delete", set: "nets", elements: range.slice(0, 2) },
+          { do: "delete", set: "pairs", elements: [pair] },
+        ]);
+        expect(read("nets")).toEqual(range.slice(2));
+        expect(read("pairs")).toEqual([]);
+      });
+
+      test("take effect whole or not at all", () => {
+        const good: NftStep = { do: "add", set: "values", elements: [{ key: key(9), value: value(9) }] };
+        const cases: [(error: unknown) => boolean, NftStep][] = [
+          [isNotFound, { do: "delete", set: "values", elements: [{ key: key(77) }] }],
+          [isNotFound, { do: "add", set: "none", elements: [{ key: key(1) }] }],
+          [isNotFound, { do: "add", set: "verdicts", elements: [{ key: key(2), value: goTo("none") }] }],
+          [isNotFound, { do: "rule", chain: "leaf", expressions: [lookupVerdict("none", 0)] }],
+          [isNotFound, { do: "rule", chain: "none", expressions: [verdict(DROP)] }],
+          [isExists, { do: "add", set: "values", elements: [{ key: key(1), value: value(3) }] }],
+          [(e) => hasCode(e, "busy"), { do: "delete-chain", chain: "leaf" }],
+          [isInvalid, { do: "add", set: "values", elements: [{ key: Uint8Array.of(1), value: value(1) }] }],
+        ];
+        for (const [is, step] of cases) {
+          const error = thrown(() => nft.commit("inet", "steps", [good, step]));
+          expect({ step, is: is(error) }).toEqual({ step, is: true });
+          expect((error as Error).message).toContain("table inet steps");
+        }
+        expect(read("values")).toEqual([{ key: key(1), value: value(2) }]);
+        expect(isNotFound(thrown(() => nft.commit("inet", "none", [good])))).toBe(true);
+        nft.commit("inet", "steps", []);
+      });
+
+      test("remove a chain with its rules once nothing leads there", () => {
+        nft.commit("inet", "steps", [
+          { do: "delete", set: "verdicts", elements: [{ key: key(1) }] },
+          { do: "delete-chain", chain: "leaf" },
+        ]);
+        expect(nft.contents("inet", "steps")?.chains.map((c) => c.chain)).toEqual(["root"]);
+        nft.commit("inet", "steps", [{ do: "delete-table" }]);
+        expect(nft.contents("inet", "steps")).toBeUndefined();
       });
     });
 

@@ -240,7 +240,9 @@ function dataOf(view: DataView, from: number, to: number): Uint8Array | undefine
 }
 
 const rawVerdict = (view: DataView, from: number, to: number): Verdict | undefined =>
-  decodeVerdict(new Attributes(new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + from, to - from)));
+  decodeVerdict(
+    new Attributes(new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + from, to - from)),
+  );
 
 /** Calls `visit` with the type and the place of the value of each attribute from `from` to `to`. */
 function each(
@@ -259,7 +261,10 @@ function each(
 }
 
 /** Chain and comment of a rule. */
-export function decodeRuleComment({ payload }: NetlinkMessage): { chain: string; comment: string | undefined } {
+export function decodeRuleComment({ payload }: NetlinkMessage): {
+  chain: string;
+  comment: string | undefined;
+} {
   const a = new Attributes(payload, HEADER);
   return {
     chain: required(a.string(NFTA_RULE_CHAIN), "chain name"),

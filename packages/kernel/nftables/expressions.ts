@@ -103,7 +103,8 @@ function anyBit(load: Expression, bits: number, wanted: boolean): Expression[] {
   ];
   return [load, { name: "bitwise", data: mask }, compare(0, u32(0), !wanted)];
 }
-export const ctState = (bits: number, wanted = true): Expression[] => anyBit(ct("state", 0, false), bits, wanted);
+export const ctState = (bits: number, wanted = true): Expression[] =>
+  anyBit(ct("state", 0, false), bits, wanted);
 export const ctStatus = (bits: number, wanted = true): Expression[] =>
   anyBit(ct("status", 0, false), bits, wanted);
 
@@ -159,7 +160,8 @@ export const lookup = (set: string, from: Register, has = true): Expression =>
 export const lookupValue = (map: string, from: Register, to: Register): Expression =>
   lookupOf(map, from, [[3, "u32", reg(to)]]);
 /** Does what the verdict map says of the key; ends the rule when it says nothing. */
-export const lookupVerdict = (map: string, from: Register): Expression => lookupOf(map, from, [[3, "u32", 0]]);
+export const lookupVerdict = (map: string, from: Register): Expression =>
+  lookupOf(map, from, [[3, "u32", 0]]);
 
 /** Sets `length` bytes of registers to zero, in place. */
 export const clear = (at: Register, length: number): Expression => ({

@@ -37,9 +37,10 @@ import {
   NFTA_TABLE_NAME,
 } from "./constants.ts";
 import {
+  type RawElement as DecodedElement,
   decodeBaseChain,
-  decodeElements,
   decodeChain,
+  decodeElements,
   decodeGeneration,
   decodeRawElements,
   decodeRule,
@@ -48,7 +49,6 @@ import {
   decodeSetName,
   decodeTable,
   generationOf,
-  type RawElement as DecodedElement,
   type SetInfo,
   type Verdict,
 } from "./decode.ts";
@@ -114,16 +114,23 @@ class KernelNftables implements NftablesHandle {
     if (steps.length === 0) return;
     const { bytes, objects } = encodeBatch(family, table, steps);
     if (bytes.length > this.#maxTransaction) {
-      throw new WeftError("invalid", `a transaction of ${bytes.length} bytes: at most ${this.#maxTransaction}`, {
-        object: `table ${family} ${table}`,
-        hint: "Change less at once, or open nftables with a larger maxTransaction.",
-      });
+      throw new WeftError(
+        "invalid",
+        `a transaction of ${bytes.length} bytes: at most ${this.#maxTransaction}`,
+        {
+          object: `table ${family} ${table}`,
+          hint: "Change less at once, or open nftables with a larger maxTransaction.",
+        },
+      );
     }
     const call = { call: "nftables", object: `table ${family} ${table}` };
     const { errors, acknowledged } = this.#open().batch(bytes, call);
     for (const [index, error] of errors) throw stepError(error, family, table, objects[index]);
     if (acknowledged !== 1) {
-      throw new WeftError("internal", `table ${family} ${table}: the kernel did not acknowledge the transaction`);
+      throw new WeftError(
+        "internal",
+        `table ${family} ${table}: the kernel did not acknowledge the transaction`,
+      );
     }
   }
 

@@ -73,7 +73,12 @@ export class ServiceNetwork {
       // A pod that reaches itself by way of the node is told of a shorter way, from the same budget as of errors.
       node.setSysctl(`net/ipv4/conf/${of}/send_redirects`, "0");
     }
-    this.ip("client", ...up("eth0"), "addr add 10.0.0.100/24 dev eth0", "addr add fd00:10::100/64 dev eth0 nodad");
+    this.ip(
+      "client",
+      ...up("eth0"),
+      "addr add 10.0.0.100/24 dev eth0",
+      "addr add fd00:10::100/64 dev eth0 nodad",
+    );
     this.ip("client", "route add default via 10.0.0.1", "route add default via fd00:10::1");
     const local = (pod: "a" | "b"): string[] => [
       ...up(`weft0${pod}`),
@@ -102,7 +107,10 @@ export class ServiceNetwork {
       "route add default via 10.0.0.100",
       "route add default via fd00:10::100",
     );
-    for (const [pod, n] of [["a", 2], ["b", 4]] as const)
+    for (const [pod, n] of [
+      ["a", 2],
+      ["b", 4],
+    ] as const)
       this.ip(
         pod,
         ...up("eth0"),
