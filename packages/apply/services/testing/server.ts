@@ -13,6 +13,7 @@ import {
   IPPROTO,
   IPV6,
   listenSocket,
+  MSG_NOSIGNAL,
   openSocket,
   RESET_ON_CLOSE,
   receiveFrom,
@@ -25,11 +26,13 @@ import {
   sendTo,
   setOption,
   setOptionBytes,
+  socketName,
   takeFault,
 } from "@weft/kernel/sys";
 import { SERVER_PORT } from "./network.ts";
 
 const SO_REUSEADDR = 2;
+
 const ANY: Readonly<Record<Family, IpAddress>> = { 4: "0.0.0.0" as IpAddress, 6: "::" as IpAddress };
 const buffer = Buffer.from(new ArrayBuffer(256));
 
@@ -38,6 +41,8 @@ export interface Dial {
   readonly port: number;
   readonly protocol?: "tcp" | "udp";
   readonly sourcePort?: number;
+  /** Bytes of a datagram. */
+  readonly size?: number;
   readonly timeoutMs?: number;
 }
 
@@ -48,6 +53,7 @@ export class Server {
   readonly #name: string;
   readonly #tcp: number[] = [];
   readonly #udp: number[] = [];
+  readonly #open = new Map<number, Uint8Array>();
 
   constructor(name: string, namespace: NetnsHandle) {
     this.#name = name;
@@ -59,27 +65,45 @@ export class Server {
     }
   }
 
-  /** Answers all that waits. */
+  /** Answers each new connection, and everything that comes. */
   poll(): void {
-    const answer = (peer: Uint8Array) => Buffer.from(`${this.#name} from ${decodeSocketAddress(peer).ip}`);
     for (const fd of this.#tcp) {
       for (let got = acceptSocket(fd); got !== undefined; got = acceptSocket(fd)) {
-        try {
-          sendBytes(got.fd, answer(got.peer), 0x4000);
-        } catch {
-          // The client has gone.
-        }
-        closeFd(got.fd);
+        this.#open.set(got.fd, got.peer);
+        this.#answer(got.fd, got.peer);
       }
     }
+    for (const [fd, peer] of this.#open) if (this.#hears(fd)) this.#answer(fd, peer);
     for (const fd of this.#udp) {
       for (let got = receiveFrom(fd, buffer); got !== undefined; got = receiveFrom(fd, buffer))
-        sendTo(fd, answer(got.from), got.from);
+        sendTo(fd, this.#text(got.from), got.from);
     }
   }
 
+  #text = (peer: Uint8Array): Buffer => Buffer.from(`${this.#name} from ${decodeSocketAddress(peer).ip}`);
+
+  #answer(fd: number, peer: Uint8Array): void {
+    try {
+      sendBytes(fd, this.#text(peer), MSG_NOSIGNAL);
+    } catch {
+      // The client has gone: the next look at it says so.
+    }
+  }
+
+  #hears(fd: number): boolean {
+    try {
+      const length = receiveStream(fd, buffer);
+      if (length !== 0) return length !== undefined;
+    } catch {
+      // Reset.
+    }
+    closeFd(fd);
+    this.#open.delete(fd);
+    return false;
+  }
+
   close(): void {
-    for (const fd of [...this.#tcp, ...this.#udp]) closeFd(fd);
+    for (const fd of [...this.#tcp, ...this.#udp, ...this.#open.keys()]) closeFd(fd);
   }
 }
 
@@ -99,6 +123,29 @@ function socketIn(
   });
 }
 
+/** A TCP connection that stays open: its socket, and the port it is from. */
+export async function hold(
+  namespace: NetnsHandle,
+  servers: readonly Server[],
+  to: Pick<Dial, "ip" | "port">,
+): Promise<{ fd: number; port: number }> {
+  const fd = socketIn(namespace, familyOf(to.ip), "tcp", undefined);
+  connectSocket(fd, encodeSocketAddress(to));
+  await hear(fd, servers);
+  return { fd, port: decodeSocketAddress(socketName(fd)).port };
+}
+
+/** The next answer on a connection that is held. */
+export async function hear(fd: number, servers: readonly Server[]): Promise<string> {
+  for (let tries = 0; tries < 400; tries++) {
+    for (const server of servers) server.poll();
+    const length = receiveStream(fd, buffer) ?? 0;
+    if (length > 0) return buffer.toString("utf8", 0, length);
+    await Bun.sleep(1);
+  }
+  throw new Error("no answer");
+}
+
 /** Connects from `namespace`, and waits for the answer of whichever server got it. */
 export async function dial(namespace: NetnsHandle, servers: readonly Server[], d: Dial): Promise<Outcome> {
   const { ip, port, protocol = "tcp", sourcePort, timeoutMs = 400 } = d;
@@ -109,7 +156,7 @@ export async function dial(namespace: NetnsHandle, servers: readonly Server[], d
     // Nothing of it is left in TIME_WAIT. A listener hands the option on, and would cut off its own answers.
     if (protocol === "tcp") setOptionBytes(fd, SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE);
     connectSocket(fd, encodeSocketAddress({ ip, port }));
-    if (protocol === "udp") sendBytes(fd, Buffer.from("?"));
+    if (protocol === "udp") sendBytes(fd, Buffer.alloc(d.size ?? 1));
     const end = performance.now() + timeoutMs;
     for (;;) {
       for (const server of servers) server.poll();

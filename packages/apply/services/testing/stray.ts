@@ -1,0 +1,48 @@
+/** A TCP segment that belongs to no window of its connection, by a raw socket inside of a namespace. */
+import { familyOf, ipBytes } from "@weft/base";
+import { inNetns, type NetnsHandle } from "@weft/kernel/netns";
+import {
+  bindSocket,
+  closeFd,
+  domainOf,
+  encodeSocketAddress,
+  openSocket,
+  SOCK,
+  type SocketAddress,
+  sendTo,
+} from "@weft/kernel/sys";
+
+const IPPROTO_TCP = 6;
+const ACK = 0x10;
+
+/** Sends one segment with data, acknowledging, with a sequence number from nowhere. */
+export function sendStray(namespace: NetnsHandle, from: SocketAddress, to: SocketAddress): void {
+  const segment = Buffer.alloc(24);
+  segment.writeUInt16BE(from.port, 0);
+  segment.writeUInt16BE(to.port, 2);
+  segment.writeUInt32BE(0x12345678, 4);
+  segment.writeUInt32BE(0x9abcdef0, 8);
+  segment[12] = 5 << 4;
+  segment[13] = ACK;
+  segment.writeUInt16BE(1000, 14);
+  segment.writeUInt16BE(checksum(from, to, segment), 16);
+  const fd = inNetns(namespace.fd, () => openSocket(domainOf(familyOf(from.ip)), SOCK.raw, IPPROTO_TCP));
+  try {
+    bindSocket(fd, encodeSocketAddress({ ip: from.ip, port: 0 }));
+    sendTo(fd, segment, encodeSocketAddress({ ip: to.ip, port: 0 }));
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Over the pseudo header of either family, whose sums are the same for lengths below 65,536, and the segment. */
+function checksum(from: SocketAddress, to: SocketAddress, segment: Buffer): number {
+  const pseudo = Buffer.alloc(4);
+  pseudo.writeUInt16BE(IPPROTO_TCP, 0);
+  pseudo.writeUInt16BE(segment.length, 2);
+  const all = Buffer.concat([ipBytes(from.ip), ipBytes(to.ip), pseudo, segment]);
+  let sum = 0;
+  for (let i = 0; i < all.length; i += 2) sum += all.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
