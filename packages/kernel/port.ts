@@ -270,7 +270,8 @@ export interface TableContents {
   readonly comment: string | undefined;
   /** Its base chains see no packets. */
   readonly dormant: boolean;
-  readonly sets: readonly string[];
+  /** With how many elements (ranges count as one), where the kernel says so (Linux 6.17 or so). */
+  readonly sets: readonly { readonly set: string; readonly size: number | undefined }[];
   /** With the hook of a base chain. */
   readonly chains: readonly { readonly chain: string; readonly base: BaseChain | undefined }[];
   /** In the order of each chain. */

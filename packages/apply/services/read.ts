@@ -14,22 +14,99 @@ import {
   readMark,
 } from "./bytes.ts";
 import { chainsOf } from "./chains.ts";
-import { emptyHeld, frontendKeyOf, type Held, type HeldFrontend, plainOf, profileKey } from "./held.ts";
+import {
+  emptyHeld,
+  familyOfPlain,
+  frontendKeyOf,
+  type Held,
+  type HeldFrontend,
+  type HeldPlain,
+  plainOf,
+  profileKey,
+} from "./held.ts";
 import { FAMILIES, frontendsOf, permittedOf, SERVICES_TABLE, SETS, STAGES } from "./layout.ts";
 import { decodeProfile, type Profile } from "./profile.ts";
 import { BASE_CHAINS, SKELETON, SKELETON_COMMENT } from "./skeleton.ts";
 
 /** What the table holds; undefined when it is not there, of another version, or not as it was made. */
 export function readHeld(nft: Nftables): Held | undefined {
-  const contents = nft.contents("inet", SERVICES_TABLE);
-  if (contents === undefined || contents.dormant || contents.comment !== SKELETON_COMMENT) return undefined;
-  const sets = new Set(contents.sets);
-  if (SETS.some(({ set }) => !sets.has(set))) return undefined;
+  const contents = standing(nft);
+  if (contents === undefined) return undefined;
   const held = emptyHeld();
   for (const family of FAMILIES) {
-    if (!readFrontends(nft, held, family) || !readPlain(nft, held, family)) return undefined;
+    if (!readFrontends(nft, held, family) || !readPlain(nft, held, family, PLAIN_SETS)) return undefined;
   }
-  return chainsStand(contents, held) && verdictsStand(nft, held) ? held : undefined;
+  const chains = chainsWanted(held);
+  for (const [chain, count] of chains.counts) held.chains.set(chain, count);
+  return chainsStand(contents, chains.rules) && verdictsStand(nft, held) ? held : undefined;
+}
+
+/** Sets that can be large: a look at them is their size. */
+const LARGE_PLAIN_SETS = ["addresses", "hairpins"] as const;
+const SMALL_PLAIN_SETS = ["node-addresses", "node-source", "ranges", "local", "cluster"] as const;
+const PLAIN_SETS = [...LARGE_PLAIN_SETS, ...SMALL_PLAIN_SETS] as const;
+
+/**
+ * A quick look, at the cost of a few dumps that do not grow with the services: "other" when the table is not what is
+ * known of it, "same" when all of it agrees that can be had cheaply: chains, rules, small sets, and how many elements the
+ * others have. What it cannot see is an element of a large set in the place of another one; "unsure" when the kernel
+ * does not count elements, so that one that is missing cannot be seen either.
+ */
+export function glance(nft: Nftables, held: Held): "same" | "other" | "unsure" {
+  const contents = standing(nft);
+  if (contents === undefined || !chainsStand(contents, chainsWanted(held).rules)) return "other";
+  if (!verdictsStand(nft, held)) return "other";
+  const found = emptyHeld();
+  for (const family of FAMILIES) if (!readPlain(nft, found, family, SMALL_PLAIN_SETS)) return "other";
+  for (const kind of ["node-port-address", "node-source", "pod-range"] as const) {
+    if (!sameKeys(found.plain[kind], held.plain[kind])) return "other";
+  }
+  const ranges = new Map([...held.plain["service-address"]].filter(([, row]) => isRange(row)));
+  if (!sameKeys(found.plain["service-address"], ranges)) return "other";
+  const wanted = sizesOf(held);
+  let unsure = false;
+  for (const { set, size } of contents.sets) {
+    if (!wanted.has(set)) continue;
+    if (size === undefined) unsure = true;
+    else if (size !== wanted.get(set)) return "other";
+  }
+  return unsure ? "unsure" : "same";
+}
+
+const sameKeys = (a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean =>
+  a.size === b.size && [...a.keys()].every((key) => b.has(key));
+
+const isRange = (row: HeldPlain): boolean =>
+  row.kind === "service-address" && !row.prefix.endsWith(row.prefix.includes(":") ? "/128" : "/32");
+
+/** How many elements the large sets have. */
+function sizesOf(held: Held): Map<string, number> {
+  const sizes = new Map<string, number>();
+  const add = (set: string, n: number): void => void sizes.set(set, (sizes.get(set) ?? 0) + n);
+  for (const family of FAMILIES) {
+    for (const set of [frontendsOf(family, true), frontendsOf(family, false), `backends${family}`])
+      add(set, 0);
+    for (const set of [permittedOf(family, true), permittedOf(family, false)]) add(set, 0);
+    for (const set of LARGE_PLAIN_SETS) add(`${set}${family}`, 0);
+  }
+  for (const { scope, match, profile, slots, permitted } of held.frontends.values()) {
+    const outside = scope === "outside";
+    if (profile !== undefined) add(frontendsOf(match.family, outside), 1);
+    add(permittedOf(match.family, outside), permitted.length);
+    add(`backends${match.family}`, slots.length);
+  }
+  for (const row of held.plain.hairpin.values()) add(`hairpins${familyOfPlain(row)}`, 1);
+  for (const row of held.plain["service-address"].values())
+    if (!isRange(row)) add(`addresses${familyOfPlain(row)}`, 1);
+  return sizes;
+}
+
+/** The table's contents, if it is there, of this version, and has all of its sets. */
+function standing(nft: Nftables): TableContents | undefined {
+  const contents = nft.contents("inet", SERVICES_TABLE);
+  if (contents === undefined || contents.dormant || contents.comment !== SKELETON_COMMENT) return undefined;
+  const sets = new Set(contents.sets.map(({ set }) => set));
+  return SETS.every(({ set }) => sets.has(set)) ? contents : undefined;
 }
 
 const elementsOf = (nft: Nftables, set: string): RawElement[] => nft.rawElements("inet", SERVICES_TABLE, set);
@@ -96,30 +173,48 @@ function readFrontends(nft: Nftables, held: Held, family: Family): boolean {
 
 const ORIGIN: ServicePlanRow["origin"] = { kind: "node", name: "" };
 
-function readPlain(nft: Nftables, held: Held, family: Family): boolean {
+function readPlain(
+  nft: Nftables,
+  held: Held,
+  family: Family,
+  sets: readonly (typeof PLAIN_SETS)[number][],
+): boolean {
   const put = (row: Exclude<ServicePlanRow, FrontendRow>): void => {
     const key = servicePlanKey(row);
     held.plain[row.kind].set(key, plainOf(row, key));
   };
-  for (const { key } of elementsOf(nft, `addresses${family}`))
-    put({ kind: "service-address", prefix: hostPrefix(ipFromBytes(key)), origin: ORIGIN });
-  for (const { key } of elementsOf(nft, `node-addresses${family}`))
-    put({ kind: "node-port-address", ip: ipFromBytes(key), origin: ORIGIN });
-  for (const { key } of elementsOf(nft, `hairpins${family}`)) {
-    const half = ipSize(family);
-    if (hex(key.subarray(0, half)) !== hex(key.subarray(half))) return false;
-    put({ kind: "hairpin", ip: ipFromBytes(key.subarray(0, half)), origin: ORIGIN });
-  }
-  for (const { value } of elementsOf(nft, `node-source${family}`)) {
-    if (!(value instanceof Uint8Array)) return false;
-    put({ kind: "node-source", ip: ipFromBytes(value), origin: ORIGIN });
-  }
-  for (const set of ["ranges", "local", "cluster"] as const) {
-    const prefixes = prefixesOf(elementsOf(nft, `${set}${family}`));
-    if (prefixes === undefined) return false;
-    for (const prefix of prefixes) {
-      if (set === "ranges") put({ kind: "service-address", prefix, origin: ORIGIN });
-      else put({ kind: "pod-range", role: set, prefix, origin: ORIGIN });
+  for (const set of sets) {
+    const elements = elementsOf(nft, `${set}${family}`);
+    switch (set) {
+      case "addresses":
+        for (const { key } of elements)
+          put({ kind: "service-address", prefix: hostPrefix(ipFromBytes(key)), origin: ORIGIN });
+        break;
+      case "node-addresses":
+        for (const { key } of elements)
+          put({ kind: "node-port-address", ip: ipFromBytes(key), origin: ORIGIN });
+        break;
+      case "hairpins":
+        for (const { key } of elements) {
+          const half = ipSize(family);
+          if (hex(key.subarray(0, half)) !== hex(key.subarray(half))) return false;
+          put({ kind: "hairpin", ip: ipFromBytes(key.subarray(0, half)), origin: ORIGIN });
+        }
+        break;
+      case "node-source":
+        for (const { value } of elements) {
+          if (!(value instanceof Uint8Array)) return false;
+          put({ kind: "node-source", ip: ipFromBytes(value), origin: ORIGIN });
+        }
+        break;
+      default: {
+        const prefixes = prefixesOf(elements);
+        if (prefixes === undefined) return false;
+        for (const prefix of prefixes) {
+          if (set === "ranges") put({ kind: "service-address", prefix, origin: ORIGIN });
+          else put({ kind: "pod-range", role: set, prefix, origin: ORIGIN });
+        }
+      }
     }
   }
   return true;
@@ -153,22 +248,37 @@ function preceding(ip: Uint8Array): Uint8Array {
   return before;
 }
 
-/** Every chain with exactly its rules, known by their comments, and base chains at their hooks. Counts chains in `held`. */
-function chainsStand(contents: TableContents, held: Held): boolean {
-  const wanted = new Map<string, (string | undefined)[]>();
+interface ChainsWanted {
+  /** Comments of the rules of every chain. */
+  readonly rules: ReadonlyMap<string, readonly (string | undefined)[]>;
+  /** How many profiles lead to each chain of a profile. */
+  readonly counts: ReadonlyMap<string, number>;
+}
+
+const SKELETON_RULES: ReadonlyMap<string, readonly (string | undefined)[]> = (() => {
+  const rules = new Map<string, (string | undefined)[]>();
   for (const step of SKELETON) {
-    if (step.do === "chain") wanted.set(step.chain, []);
-    else if (step.do === "rule") wanted.get(step.chain)?.push(step.comment);
+    if (step.do === "chain") rules.set(step.chain, []);
+    else if (step.do === "rule") rules.get(step.chain)?.push(step.comment);
   }
+  return rules;
+})();
+
+function chainsWanted(held: Held): ChainsWanted {
+  const wanted = new Map(SKELETON_RULES);
+  const counts = new Map<string, number>();
   for (const { profile, family } of held.profiles.values()) {
     for (const { chain, rules } of chainsOf(profile, family).chains) {
-      wanted.set(
-        chain,
-        rules.map((r) => r.comment),
-      );
-      held.chains.set(chain, (held.chains.get(chain) ?? 0) + 1);
+      const comments = rules.map((r) => r.comment);
+      wanted.set(chain, comments);
+      counts.set(chain, (counts.get(chain) ?? 0) + 1);
     }
   }
+  return { rules: wanted, counts };
+}
+
+/** Every chain with exactly its rules, known by their comments, and base chains at their hooks. */
+function chainsStand(contents: TableContents, wanted: ChainsWanted["rules"]): boolean {
   const found = new Map<string, (string | undefined)[]>(contents.chains.map(({ chain }) => [chain, []]));
   for (const { chain, comment } of contents.rules) found.get(chain)?.push(comment);
   if (found.size !== wanted.size) return false;

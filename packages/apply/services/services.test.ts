@@ -248,8 +248,16 @@ for (const [name, make] of KERNELS) {
           await services.go(SOME);
           const before = stateOf(made.nft);
           made.other.commit("inet", SERVICES_TABLE, steps);
-          expect((await services.drift()).length).toBeGreaterThan(0);
-          await services.later();
+          if (what === "a backend is exchanged") {
+            // As many elements as before: only a full reading sees it, after so many that were quick.
+            for (let i = 0; i < 31; i++) {
+              await made.other.run("add table inet another; delete table inet another");
+              await services.later();
+            }
+          } else {
+            expect((await services.drift()).length).toBeGreaterThan(0);
+            await services.later();
+          }
           expect(services.errors()).toEqual([]);
           expect(stateOf(made.nft)).toEqual(before);
           expect(await services.drift()).toEqual([]);

@@ -74,7 +74,10 @@ export class FakeNftables implements Nftables {
     return {
       comment: found.comment,
       dormant: found.dormant,
-      sets: [...found.sets.keys()],
+      sets: [...found.sets].map(([set, { elements, raw }]) => ({
+        set,
+        size: elements.size + (raw?.size ?? 0),
+      })),
       chains: [...found.chains].map(([chain, { base }]) => ({ chain, base })),
       rules: [...found.chains].flatMap(([chain, { rules }]) =>
         rules.map((rule) => ({ chain, comment: /comment "([^"]*)"$/.exec(rule)?.[1] })),

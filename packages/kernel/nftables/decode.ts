@@ -33,6 +33,7 @@ import {
   NFTA_RULE_CHAIN,
   NFTA_RULE_EXPRESSIONS,
   NFTA_RULE_USERDATA,
+  NFTA_SET_COUNT,
   NFTA_SET_DATA_LEN,
   NFTA_SET_DATA_TYPE,
   NFTA_SET_ELEM_DATA,
@@ -141,8 +142,11 @@ export function decodeSet(message: NetlinkMessage): SetInfo {
   };
 }
 
-export const decodeSetName = ({ payload }: NetlinkMessage): string =>
-  required(new Attributes(payload, HEADER).string(NFTA_SET_NAME), "set name");
+/** Name of a set, and how many elements it has if the kernel tells. */
+export function decodeSetSize({ payload }: NetlinkMessage): { set: string; size: number | undefined } {
+  const a = new Attributes(payload, HEADER);
+  return { set: required(a.string(NFTA_SET_NAME), "set name"), size: a.u32Be(NFTA_SET_COUNT) };
+}
 
 /** What an element's value or a rule's immediate expression says to do with a packet. */
 export interface Verdict {

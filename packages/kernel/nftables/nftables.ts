@@ -15,6 +15,7 @@ import type {
   TableContents,
 } from "../port.ts";
 import { hasErrno, SysError } from "../sys/errno.ts";
+import { setBuffer } from "../sys/socket.ts";
 import { encodeBatch, type NftStep, type RawElement } from "./batch.ts";
 import { checkLayout, setError, unsupported } from "./check.ts";
 import {
@@ -46,7 +47,7 @@ import {
   decodeRule,
   decodeRuleComment,
   decodeSet,
-  decodeSetName,
+  decodeSetSize,
   decodeTable,
   generationOf,
   type SetInfo,
@@ -67,7 +68,7 @@ import {
 } from "./transaction.ts";
 
 export interface NftablesOptions {
-  /** Bytes of the largest transaction. Default 16 MiB, some 300,000 elements. */
+  /** Bytes of the largest transaction of addElements and deleteElements. Default 16 MiB, some 300,000 elements. */
   readonly maxTransaction?: number;
   /** Whether the kernel has NFT_MSG_DESTROYSETELEM (Linux 6.3). Default: found out at the first deletion. */
   readonly destroy?: boolean;
@@ -79,6 +80,8 @@ export interface NftablesHandle extends Nftables {
 }
 
 const DEFAULT_MAX_TRANSACTION = 16 << 20;
+/** What the kernel wants to have left of a send buffer. */
+const SPARE = 64 << 10;
 const TRIES = 16;
 
 /** nftables of the namespace, whose descriptor must stay open. The first call opens a socket in it. */
@@ -113,18 +116,11 @@ class KernelNftables implements NftablesHandle {
   commit(family: NftFamily, table: string, steps: readonly NftStep[]): void {
     if (steps.length === 0) return;
     const { bytes, objects } = encodeBatch(family, table, steps);
-    if (bytes.length > this.#maxTransaction) {
-      throw new WeftError(
-        "invalid",
-        `a transaction of ${bytes.length} bytes: at most ${this.#maxTransaction}`,
-        {
-          object: `table ${family} ${table}`,
-          hint: "Change less at once, or open nftables with a larger maxTransaction.",
-        },
-      );
-    }
     const call = { call: "nftables", object: `table ${family} ${table}` };
-    const { errors, acknowledged } = this.#open().batch(bytes, call);
+    const socket = this.#open();
+    // It cannot be split: whoever makes a table with all that is in it wants no other moment.
+    if (bytes.length > this.#maxTransaction) setBuffer(socket.fd, "send", bytes.length + SPARE);
+    const { errors, acknowledged } = socket.batch(bytes, call);
     for (const [index, error] of errors) throw stepError(error, family, table, objects[index]);
     if (acknowledged !== 1) {
       throw new WeftError(
@@ -153,7 +149,7 @@ class KernelNftables implements NftablesHandle {
     return {
       comment: found.comment,
       dormant: (found.flags & NFT_TABLE_F_DORMANT) !== 0,
-      sets: inTable(NFT_MSG_GETSET).map(decodeSetName),
+      sets: inTable(NFT_MSG_GETSET).map(decodeSetSize),
       // Dumps of chains are of the whole family in some kernels.
       chains: chains.filter((c) => c.table === table).map(({ chain, base }) => ({ chain, base })),
       rules: inTable(NFT_MSG_GETRULE).map(decodeRuleComment),
@@ -293,7 +289,7 @@ class KernelNftables implements NftablesHandle {
   #open(): NetlinkSocket {
     this.#socket ??= new NetlinkSocket(NETLINK.netfilter, {
       namespace: this.#fd,
-      sendBuffer: this.#maxTransaction + (64 << 10),
+      sendBuffer: this.#maxTransaction + SPARE,
     });
     return this.#socket;
   }
