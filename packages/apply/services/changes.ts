@@ -10,6 +10,7 @@ import {
   following,
   frontendKey,
   frontendValue,
+  hex,
   ipKey,
   prefixRange,
   profileKeyBytes,
@@ -162,6 +163,23 @@ export class Changes {
   #add(set: string, element: RawElement): void {
     push(this.#adds, set, element);
     this.size++;
+  }
+
+  /** How many elements are added to a set. */
+  added(set: string): number {
+    return this.#adds.get(set)?.length ?? 0;
+  }
+
+  /** What frontends with affinity lead to: key and backend's value of each, as text. */
+  affine(): Set<string> {
+    const found = new Set<string>();
+    for (const frontend of this.#frontends.values()) {
+      if (frontend === undefined || (frontend.profile?.affinity ?? 0) === 0) continue;
+      const key = hex(frontendKey(frontend.match));
+      for (const slot of frontend.slots)
+        if (slot !== undefined) found.add(key + hex(backendValue(slot, frontend.match.family)));
+    }
+    return found;
   }
 
   /** Steps in an order in which each finds what it needs: chains, verdicts, deletes, adds; then what is no longer used. */

@@ -156,6 +156,10 @@ for (const family of [4, 6] as const satisfies readonly Family[]) {
         }
       }
       const mine = Object.keys(await answers("client", toNode, 3))[0] as Place;
+      // Also when the table had to be made anew.
+      await network.nft.run("flush chain inet weft-services services");
+      await services.later();
+      expect(Object.keys(await answers("client", toNode, 10))).toEqual([mine]);
       const others = backends(family, ...(["a", "b", "c"] as const).filter((name) => name !== mine));
       await have(row, { ...port, backends: others });
       const after = Object.keys(await answers("client", toNode, 10));

@@ -304,6 +304,26 @@ for (const [name, make] of KERNELS) {
       }
     }, 30_000);
 
+    test("grows from nothing to thousands, and back", async () => {
+      const made = make();
+      const services = new TestServices(made.nft);
+      const rows = Array.from({ length: 3000 }, (_, i) =>
+        frontend({ address: serviceIp(4, 1 + (i % 250)), port: 1 + i, backends: WEB.backends }),
+      );
+      try {
+        await services.go([]);
+        for (const length of [1, 10, 1000, 3000, 2]) {
+          await services.go(rows.slice(0, length));
+          expect(services.errors()).toEqual([]);
+          expect(made.nft.rawElements("inet", SERVICES_TABLE, "backends4")).toHaveLength(3 * length);
+          expect(await services.drift()).toEqual([]);
+        }
+      } finally {
+        await services.stop();
+        made.close();
+      }
+    }, 30_000);
+
     test("one backend more or less is few elements", async () => {
       const made = make();
       const many: Backend[] = Array.from({ length: 50 }, (_, i) => ({

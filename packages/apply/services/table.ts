@@ -6,12 +6,13 @@
  * missing, of another version or damaged, it is made anew with all of its elements in one transaction.
  */
 import { hasCode, isExists, isNotFound } from "@weft/base";
+import type { NftStep } from "@weft/kernel/nftables";
 import type { Nftables, SetElement, SetField } from "@weft/kernel/port";
 import type { ServicePlanKind, ServicePlanRow } from "@weft/model";
-import { PROTOCOLS } from "./bytes.ts";
+import { hex, ipSize, PROTOCOLS } from "./bytes.ts";
 import { Changes, type Forgotten } from "./changes.ts";
 import { emptyHeld, type Held, type HeldFrontend, type HeldPlain } from "./held.ts";
-import { SERVICES_TABLE } from "./layout.ts";
+import { FAMILIES, SERVICES_TABLE } from "./layout.ts";
 import { glance, readHeld } from "./read.ts";
 import { SKELETON, SKELETON_COMMENT } from "./skeleton.ts";
 
@@ -63,6 +64,11 @@ export class ServiceTable {
     try {
       this.#change(put, remove);
     } catch (error) {
+      if (hasCode(error, "exhausted")) {
+        // A set is full: its size is settled when it is made.
+        this.#make();
+        return;
+      }
       // Somebody has changed the table: look at what is there.
       if (!isNotFound(error) && !isExists(error) && !hasCode(error, "busy")) throw error;
       this.#generation = undefined;
@@ -136,13 +142,34 @@ export class ServiceTable {
       { do: "table" },
       { do: "delete-table" },
       { do: "table", comment: SKELETON_COMMENT },
-      ...SKELETON,
+      ...SKELETON.map((step) => (step.do === "set" ? withSize(step, changes.added(step.set)) : step)),
       ...changes.steps(),
+      ...this.#remembered(changes),
     ]);
     this.#generation = before;
     this.#wrote();
     changes.settle();
     this.#held = held;
+  }
+
+  /** The clients that a table which is about to be replaced remembers, those whose backends are still there. */
+  #remembered(changes: Changes): NftStep[] {
+    const led = changes.affine();
+    if (led.size === 0) return [];
+    return FAMILIES.flatMap((family): NftStep[] => {
+      try {
+        const size = ipSize(family);
+        const elements = this.#nft
+          .rawElements("inet", SERVICES_TABLE, `affinity${family}`)
+          .filter(({ key, value }) => {
+            return value instanceof Uint8Array && led.has(`${hex(key.subarray(size))}${hex(value)}`);
+          });
+        return elements.length === 0 ? [] : [{ do: "add", set: `affinity${family}`, elements }];
+      } catch (error) {
+        if (isNotFound(error)) return [];
+        throw error;
+      }
+    });
   }
 
   /** Deletes what leads clients to backends that are gone. */
@@ -164,6 +191,16 @@ export class ServiceTable {
     this.#nft.deleteElements("inet", SERVICES_TABLE, set, found);
     this.#wrote();
   }
+}
+
+/** Sets that hold something of each service, and the least that they are made for. */
+const SIZED = /^(frontends|outside|backends)/;
+const LEAST_SIZE = 4096;
+
+/** Made for twice as many elements as there are, since what a transaction replaces counts twice until its end. */
+function withSize(step: Extract<NftStep, { do: "set" }>, elements: number): NftStep {
+  if (!SIZED.test(step.set)) return step;
+  return { ...step, size: Math.max(LEAST_SIZE, 2 ** Math.ceil(Math.log2(2 * elements + 1))) };
 }
 
 const AFFINITY_KEY: readonly SetField["type"][] = ["ip", "ip", "protocol", "port"];

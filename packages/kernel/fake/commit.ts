@@ -141,7 +141,7 @@ const sameElement = (a: RawElement, b: RawElement): boolean => {
   return text(a.value) === text(b.value) && latin1(a.keyEnd ?? a.key) === latin1(b.keyEnd ?? b.key);
 };
 
-function declared({ key, value, interval = false, dynamic }: SetDeclaration): FakeSet {
+function declared({ key, value, interval = false, size }: SetDeclaration): FakeSet {
   const verdicts = value === "verdict";
   return {
     info: {
@@ -155,7 +155,7 @@ function declared({ key, value, interval = false, dynamic }: SetDeclaration): Fa
     },
     key: undefined,
     value: undefined,
-    size: dynamic?.size ?? Number.POSITIVE_INFINITY,
+    size: size ?? Number.POSITIVE_INFINITY,
     elements: new Map(),
     raw: new Map(),
     texts: new Set(),

@@ -55,6 +55,7 @@ import {
   NFTA_SET_DESC_CONCAT,
   NFTA_SET_DESC_SIZE,
   NFTA_SET_ELEM_DATA,
+  NFTA_SET_ELEM_EXPIRATION,
   NFTA_SET_ELEM_FLAGS,
   NFTA_SET_ELEM_KEY,
   NFTA_SET_ELEM_KEY_END,
@@ -85,8 +86,13 @@ export interface SetDeclaration {
   readonly value?: readonly ColumnType[] | "verdict";
   /** Keys are ranges: of one column, or of any of several. */
   readonly interval?: boolean;
-  /** Packets add elements, which expire; at most that many at once. */
-  readonly dynamic?: { readonly size: number };
+  /** Packets add elements, which expire. */
+  readonly dynamic?: boolean;
+  /**
+   * At most that many elements. The kernel lays out a table for so many at once; without it the table grows, in the
+   * background, while a transaction of many elements goes on.
+   */
+  readonly size?: number;
 }
 
 export interface RawElement {
@@ -96,8 +102,10 @@ export interface RawElement {
   readonly value?: Uint8Array | Verdict;
   /** Where a range of a one-column set ends: the first key behind it. */
   readonly intervalEnd?: boolean;
-  /** Milliseconds until it expires. */
+  /** Milliseconds that it lives each time that it is added or updated. */
   readonly timeout?: number;
+  /** Milliseconds that are left of those; default all. */
+  readonly expiration?: number;
 }
 
 export type NftStep =
@@ -258,12 +266,12 @@ class BatchEncoder {
     }
   }
 
-  #set({ set, key, value, interval = false, dynamic }: SetDeclaration, last: boolean): void {
+  #set({ set, key, value, interval = false, dynamic = false, size }: SetDeclaration, last: boolean): void {
     const isConcat = key.length > 1;
     let flags = isConcat && interval ? NFT_SET_CONCAT : 0;
     if (interval) flags |= NFT_SET_INTERVAL;
     if (value !== undefined) flags |= NFT_SET_MAP;
-    if (dynamic !== undefined) flags |= NFT_SET_TIMEOUT | NFT_SET_EVAL;
+    if (dynamic) flags |= NFT_SET_TIMEOUT | NFT_SET_EVAL;
     const w = this.#begin(NFT_MSG_NEWSET, `set ${set}`, last)
       .string(NFTA_SET_TABLE, this.#table)
       .string(NFTA_SET_NAME, set)
@@ -276,9 +284,9 @@ class BatchEncoder {
     } else if (value !== undefined) {
       w.u32Be(NFTA_SET_DATA_TYPE, columnTypeNumber(value)).u32Be(NFTA_SET_DATA_LEN, columnsLength(value));
     }
-    if (dynamic === undefined && !(interval && isConcat)) return;
+    if (size === undefined && !(interval && isConcat)) return;
     w.nest(NFTA_SET_DESC, () => {
-      if (dynamic !== undefined) w.u32Be(NFTA_SET_DESC_SIZE, dynamic.size);
+      if (size !== undefined) w.u32Be(NFTA_SET_DESC_SIZE, size);
       if (!interval || !isConcat) return;
       w.nest(NFTA_SET_DESC_CONCAT, () => {
         for (const column of key)
@@ -307,11 +315,12 @@ class BatchEncoder {
 }
 
 const padded = (length: number): number => (length + 3) & ~3;
-function elementSize({ key, keyEnd, value, intervalEnd, timeout }: RawElement): number {
+function elementSize({ key, keyEnd, value, intervalEnd, timeout, expiration }: RawElement): number {
   let size = 4 + 8 + padded(key.length);
   if (keyEnd !== undefined) size += 8 + padded(keyEnd.length);
   if (intervalEnd === true) size += 8;
   if (timeout !== undefined) size += 12;
+  if (expiration !== undefined) size += 12;
   if (value instanceof Uint8Array) size += 8 + padded(value.length);
   else if (value !== undefined)
     size += 20 + (value.chain === undefined ? 0 : 5 + padded(value.chain.length + 3));
@@ -319,12 +328,13 @@ function elementSize({ key, keyEnd, value, intervalEnd, timeout }: RawElement): 
 }
 
 function writeElement(w: NetlinkWriter, element: RawElement, adds: boolean): void {
-  const { key, keyEnd, value, intervalEnd, timeout } = element;
+  const { key, keyEnd, value, intervalEnd, timeout, expiration } = element;
   const start = w.open(NFTA_LIST_ELEM);
   writeData(w, NFTA_SET_ELEM_KEY, key);
   if (keyEnd !== undefined) writeData(w, NFTA_SET_ELEM_KEY_END, keyEnd);
   if (intervalEnd === true) w.u32Be(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
   if (adds && timeout !== undefined) w.u64Be(NFTA_SET_ELEM_TIMEOUT, BigInt(timeout));
+  if (adds && expiration !== undefined) w.u64Be(NFTA_SET_ELEM_EXPIRATION, BigInt(expiration));
   if (adds && value instanceof Uint8Array) writeData(w, NFTA_SET_ELEM_DATA, value);
   else if (adds && value !== undefined) {
     w.nest(NFTA_SET_ELEM_DATA, () => writeAttributes(w, [verdictData(value as Verdict)]));

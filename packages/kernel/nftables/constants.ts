@@ -99,6 +99,7 @@ export const NFTA_SET_ELEM_KEY = 1;
 export const NFTA_SET_ELEM_DATA = 2;
 export const NFTA_SET_ELEM_FLAGS = 3;
 export const NFTA_SET_ELEM_TIMEOUT = 4;
+export const NFTA_SET_ELEM_EXPIRATION = 5;
 export const NFT_SET_ELEM_INTERVAL_END = 0x1;
 export const NFT_SET_ELEM_CATCHALL = 0x2;
 export const NFTA_SET_ELEM_KEY_END = 10;

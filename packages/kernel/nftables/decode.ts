@@ -37,10 +37,12 @@ import {
   NFTA_SET_DATA_LEN,
   NFTA_SET_DATA_TYPE,
   NFTA_SET_ELEM_DATA,
+  NFTA_SET_ELEM_EXPIRATION,
   NFTA_SET_ELEM_FLAGS,
   NFTA_SET_ELEM_KEY,
   NFTA_SET_ELEM_KEY_END,
   NFTA_SET_ELEM_LIST_ELEMENTS,
+  NFTA_SET_ELEM_TIMEOUT,
   NFTA_SET_FLAGS,
   NFTA_SET_KEY_LEN,
   NFTA_SET_NAME,
@@ -218,11 +220,15 @@ function decodeRawElement(view: DataView, from: number, to: number): BatchElemen
   let keyEnd: Uint8Array | undefined;
   let value: Uint8Array | Verdict | undefined;
   let flags = 0;
+  let timeout: number | undefined;
+  let expiration: number | undefined;
   each(view, from, to, (type, at, end) => {
     if (type === NFTA_SET_ELEM_KEY) key = dataOf(view, at, end);
     else if (type === NFTA_SET_ELEM_KEY_END) keyEnd = dataOf(view, at, end);
     else if (type === NFTA_SET_ELEM_DATA) value = dataOf(view, at, end) ?? rawVerdict(view, at, end);
     else if (type === NFTA_SET_ELEM_FLAGS && end - at === 4) flags = view.getUint32(at);
+    else if (type === NFTA_SET_ELEM_TIMEOUT && end - at === 8) timeout = Number(view.getBigUint64(at));
+    else if (type === NFTA_SET_ELEM_EXPIRATION && end - at === 8) expiration = Number(view.getBigUint64(at));
   });
   if (key === undefined) throw malformed("an element has no key");
   return {
@@ -230,6 +236,8 @@ function decodeRawElement(view: DataView, from: number, to: number): BatchElemen
     ...(keyEnd === undefined ? {} : { keyEnd }),
     ...(value === undefined ? {} : { value }),
     ...((flags & NFT_SET_ELEM_INTERVAL_END) === 0 ? {} : { intervalEnd: true }),
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(expiration === undefined ? {} : { expiration }),
   };
 }
 
