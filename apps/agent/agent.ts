@@ -18,7 +18,7 @@
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
 import { dirname } from "node:path";
-import { createPlan, ensureRuleset } from "@weft/apply";
+import { createPlan } from "@weft/apply";
 import { createLogger, describeError, fdWriter, type Logger, systemClock } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
 import { openLedger } from "@weft/ipam";
@@ -196,7 +196,7 @@ export async function startAgent(
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */
   async function begin(): Promise<void> {
-    await ensureRuleset(kernel, plan.rows("allowed-source"));
+    await plan.ensureSkeletons();
     plan.applier.start();
     await plan.applier.settled();
     await attachments.collect();

@@ -6,12 +6,15 @@
 import type { Kernel } from "@weft/kernel/port";
 import type { PlanKind, PlanRowOf } from "@weft/model";
 import type { ReadableTable, ReconcilerOps } from "@weft/store";
+import type { Skeletons } from "./skeleton.ts";
 
 /** What a kind's operations stand on. */
 export interface KindContext<K extends PlanKind> {
   readonly kernel: Kernel;
   /** The rows that are wanted: kinds whose objects cannot be listed look there for what to read. */
   readonly table: ReadableTable<PlanRowOf<K>>;
+  /** For kinds whose objects are elements of nftables: makes the tables around them. */
+  readonly skeletons: Skeletons;
   /** A link of ours was made again or lost what hangs on it: resolves when its rows of later kinds are back. */
   disturbed(link: string): Promise<void>;
 }
