@@ -1,12 +1,13 @@
 /** nftables in memory: the same checks and errors as the real one, on sets declared by scripts. */
-import { type Family, WeftError } from "@weft/base";
+import { compareIp, type Family, WeftError } from "@weft/base";
 import { checkLayout, setError, unsupported } from "../nftables/check.ts";
 import { NF_DROP, NFT_JUMP } from "../nftables/constants.ts";
 import type { Verdict } from "../nftables/decode.ts";
 import { foreignDrop, reachesDrop, seesForwarded } from "../nftables/drops.ts";
 import { decodeFields, layoutOf } from "../nftables/layout.ts";
+import { checkRangeSet, checkRanges, effectOf } from "../nftables/ranges.ts";
 import { describeSet, layoutOfElements, type SetName } from "../nftables/transaction.ts";
-import type { BaseChain, ForeignDrop, Nftables, NftFamily, SetElement, SetField } from "../port.ts";
+import type { BaseChain, ForeignDrop, IpRange, Nftables, NftFamily, SetElement, SetField } from "../port.ts";
 import type { Recorder } from "./recorder.ts";
 import { encodeText, type FakeSet, outcomeOf, type Tables, tableKey } from "./ruleset.ts";
 import { applyScript } from "./script.ts";
@@ -166,6 +167,34 @@ export class FakeNftables implements Nftables {
       if (valueText === undefined) throw unsupported(name, "has an element without a value");
       return { key: fields, value: decodeFields(valueLayout, Buffer.from(valueText, "latin1")) };
     });
+  }
+
+  ranges(family: NftFamily, table: string, set: string, addressFamily: Family): IpRange[] {
+    this.#recorder?.failIfTold("ranges");
+    const name = { family, table, set };
+    const found = this.#set(name);
+    checkRangeSet(name, found.info, addressFamily);
+    return [...(found.ranges ?? [])].sort((a, b) => compareIp(a.first, b.first));
+  }
+
+  changeRanges(
+    family: NftFamily,
+    table: string,
+    set: string,
+    remove: readonly IpRange[],
+    add: readonly IpRange[],
+  ): void {
+    if (remove.length + add.length === 0) return;
+    this.#write("changeRanges", [family, table, set, remove, add]);
+    const name = { family, table, set };
+    const addressFamily = checkRanges(name, remove, add);
+    const known = this.#ruleset.tables.get(tableKey(family, table))?.sets.has(set);
+    if (known !== true && add.length === 0) return;
+    const found = this.#set(name);
+    checkRangeSet(name, found.info, addressFamily);
+    const held = found.ranges ?? [];
+    const effect = effectOf(name, held, remove, add);
+    found.ranges = [...held.filter((range) => !effect.remove.includes(range)), ...effect.add];
   }
 
   #set(name: SetName): FakeSet {

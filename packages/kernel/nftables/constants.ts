@@ -70,6 +70,7 @@ export const NFTA_SET_DATA_LEN = 7;
 export const NFT_SET_INTERVAL = 0x4;
 export const NFT_SET_MAP = 0x8;
 export const NFT_SET_OBJECT = 0x40;
+export const NFT_SET_CONCAT = 0x80;
 export const NFT_DATA_VERDICT_TYPE = 0xffffff00;
 
 export const NFTA_SET_ELEM_LIST_TABLE = 1;
