@@ -64,6 +64,8 @@ const ROWS: { readonly [K in PlanKind]: fc.Arbitrary<Extract<PlanRow, { kind: K 
   }),
   rule: fc.record({ ...kindOf("rule"), from: ip.map(hostPrefix), table, priority: few(1, 2) }),
   "allowed-source": fc.record({ ...kindOf("allowed-source"), link, mac, ip }),
+  "masquerade-source": fc.record({ ...kindOf("masquerade-source"), prefix: ip.map(hostPrefix) }),
+  "masquerade-inside": fc.record({ ...kindOf("masquerade-inside"), prefix: ip.map(hostPrefix) }),
 };
 
 /** The fields that tell the kernel's objects of a kind apart. */
@@ -77,6 +79,8 @@ const IDENTITY: Readonly<Record<PlanKind, readonly string[]>> = {
   route: ["destination", "table", "metric"],
   rule: ["from", "table"],
   "allowed-source": ["link", "mac", "ip"],
+  "masquerade-source": ["prefix"],
+  "masquerade-inside": ["prefix"],
 };
 const identity = (row: PlanRow): string =>
   JSON.stringify(IDENTITY[row.kind].map((field) => (row as unknown as Record<string, unknown>)[field]));
