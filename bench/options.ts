@@ -1,8 +1,8 @@
 /** The command line of bench/run.ts. */
 import { WeftError } from "@weft/base";
 
-export type Suite = "cni" | "agent" | "traffic";
-export const SUITES: readonly Suite[] = ["cni", "agent", "traffic"];
+export type Suite = "cni" | "agent" | "traffic" | "scale";
+export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "scale"];
 
 export interface BenchOptions {
   readonly suites: readonly Suite[];
