@@ -43,8 +43,14 @@ import { VERSION } from "./version.ts";
 
 /** Time that one ADD may take, waiting for a starting agent included in neither. */
 const ADD_DEADLINE_MS = 60_000;
-/** Kernel objects on the node cost a dump a kind to compare; those inside pods cost dumps for each pod. */
-const REPAIR_MS = (kind: PlanKind): number => (kind === "attachment" ? 60_000 : 4_000);
+/** Kinds that are few on every node, and of whose changes the kernel does not tell, or not all. */
+const UNHEARD: ReadonlySet<PlanKind> = new Set(["tunnel", "address", "rule", "sysctl"]);
+/**
+ * How often everything of a kind is compared with the kernel, events or none. The others are told of by events, and
+ * are some for every other node or pod; those inside of pods cost dumps for each pod.
+ */
+const REPAIR_MS = (kind: PlanKind): number =>
+  UNHEARD.has(kind) ? 4_000 : kind === "attachment" ? 60_000 : 30_000;
 /** How often the deletion queue is looked at, and gone namespaces are searched for. */
 const HOUSEKEEPING_MS = 3_000;
 

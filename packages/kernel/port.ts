@@ -164,6 +164,12 @@ export type KernelEvent =
       readonly link: string | undefined;
       readonly linkIndex: number | undefined;
     }
+  | {
+      /** Something of that table changed, the table itself included; both undefined: of some tables. */
+      readonly kind: "nftables";
+      readonly family: NftFamily | undefined;
+      readonly table: string | undefined;
+    }
   | { readonly kind: "overflow" };
 
 export interface NetworkNamespace {

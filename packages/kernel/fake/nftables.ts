@@ -8,6 +8,7 @@ import { decodeFields, layoutOf } from "../nftables/layout.ts";
 import { checkRangeSet, checkRanges, effectOf } from "../nftables/ranges.ts";
 import { describeSet, layoutOfElements, type SetName } from "../nftables/transaction.ts";
 import type { BaseChain, ForeignDrop, IpRange, Nftables, NftFamily, SetElement, SetField } from "../port.ts";
+import { changedTables } from "./nftables-watch.ts";
 import type { Recorder } from "./recorder.ts";
 import { encodeText, type FakeSet, outcomeOf, type Tables, tableKey } from "./ruleset.ts";
 import { applyScript } from "./script.ts";
@@ -15,6 +16,8 @@ import { fail } from "./state.ts";
 
 interface Ruleset {
   tables: Tables;
+  /** Hears which table has changed. */
+  readonly changed: (family: NftFamily, table: string) => void;
 }
 
 export class FakeNftables implements Nftables {
@@ -27,7 +30,7 @@ export class FakeNftables implements Nftables {
     path: string,
     recorder: Recorder | undefined,
     scripts: string[] | undefined,
-    ruleset: Ruleset = { tables: new Map() },
+    ruleset: Ruleset = { tables: new Map(), changed: () => {} },
   ) {
     this.#path = path;
     this.#recorder = recorder;
@@ -42,7 +45,11 @@ export class FakeNftables implements Nftables {
 
   async run(script: string): Promise<void> {
     this.#write("run", [script]);
-    this.#ruleset.tables = applyScript(this.#ruleset.tables, script);
+    const before = this.#ruleset.tables;
+    this.#ruleset.tables = applyScript(before, script);
+    for (const { family, table } of changedTables(before, this.#ruleset.tables)) {
+      this.#ruleset.changed(family, table);
+    }
     this.#scripts?.push(script);
   }
 
@@ -117,7 +124,9 @@ export class FakeNftables implements Nftables {
     if (after.size > found.size) {
       throw setError(fail("ENFILE", "NFT_MSG_NEWSETELEM", describeSet(name)), name);
     }
+    const isNews = !Bun.deepEquals(found.elements, after);
     found.elements = after;
+    if (isNews) this.#ruleset.changed(family, table);
   }
 
   deleteElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void {
@@ -129,7 +138,8 @@ export class FakeNftables implements Nftables {
     if (found === undefined) return;
     checkLayout(name, found.info, layout, false);
     const keys = elements.map((element) => encodeText(layout.key, element.key));
-    for (const key of keys) found.elements.delete(key);
+    const gone = keys.filter((key) => found.elements.delete(key));
+    if (gone.length > 0) this.#ruleset.changed(family, table);
   }
 
   presentElements(
