@@ -141,7 +141,7 @@ test("reports of kubelets and changes of pods cause no reading, no compile and n
     for (let i = 0; i < NODES; i++) send("nodes", "MODIFIED", () => node(i, beat));
     for (let i = 0; i < 3; i++) send("pods", "MODIFIED", () => pod(i, beat));
     send("pods", "ADDED", () => pod(10 + beat, beat));
-    send("pods", "DELETED", () => pod(10 + beat, beat));
+    send("pods", "DELETED", () => pod(9 + beat, beat));
     // Longer than changes are gathered for: each beat would be a reading of its own.
     await Bun.sleep(120);
   }
