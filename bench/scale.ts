@@ -12,7 +12,7 @@ import { macFromSeed, parseIpWithLength, WeftError } from "@weft/base";
 import { type RealNamespace, watch } from "@weft/kernel/rtnetlink";
 import { createSide, fill, podIn } from "./cni/runner.ts";
 import { describeMachine } from "./machine.ts";
-import type { BenchOptions } from "./options.ts";
+import { type BenchOptions, DEFAULT_OPTIONS } from "./options.ts";
 import { readPeak, readRollup, readStat } from "./proc.ts";
 import type { Figure, Report } from "./report.ts";
 import { type Control, controlOf } from "./scale/control.ts";
@@ -22,11 +22,11 @@ import type { Session } from "./session/session.ts";
 import { connect, startWeft } from "./sides/weft.ts";
 import { percentile } from "./statistics.ts";
 
-const NODES = 1000;
-const PODS = 50_000;
+const PODS_PER_NODE = 50;
 const SECONDS = 60;
 const ROUNDS = 20;
 const TABLES = 50;
+const BETWEEN_MS = 1000;
 const SETTLE_MS = 6000;
 const SERVER = "198.18.0.1";
 const PORT = 8080;
@@ -43,6 +43,9 @@ export async function benchScale(
 ): Promise<Report> {
   const seconds = options.seconds || SECONDS;
   const rounds = options.rounds || ROUNDS;
+  const { nodes } = options;
+  const pods = nodes * PODS_PER_NODE;
+  const goal = nodes === DEFAULT_OPTIONS.nodes ? GOAL : undefined;
   const wire = session.node("wire");
   const node = session.node("weft");
   connect(
@@ -50,16 +53,16 @@ export async function benchScale(
     { namespace: wire, link: "weft", address: parseIpWithLength(`${SERVER}/16`) },
     macFromSeed,
   );
-  const control = await startServer(session, wire);
+  const control = await startServer(session, wire, nodes, pods);
   const kubeconfig = join(session.directory, "kubeconfig");
   writeFileSync(kubeconfig, kubeconfigOf(`http://${SERVER}:${PORT}`));
-  say(`starting the agent of one of ${NODES} nodes with ${PODS} pods`);
+  say(`starting the agent of one of ${nodes} nodes with ${pods} pods`);
   const started = performance.now();
   const settings = { clusterCIDRs: ["10.128.0.0/10"], backend: "vxlan" };
   const weft = await startWeft(session, "agent", node, nodeName(OWN), { kubeconfig }, settings);
   const ready = performance.now() - started;
   const { pid } = weft.agent;
-  await wholeTable(node);
+  await wholeTable(node, nodes);
   const peak = readPeak(pid);
   const side = createSide({
     name: "weft",
@@ -70,12 +73,12 @@ export async function benchScale(
   });
   await fill(
     side,
-    Array.from({ length: PODS / NODES }, () => podIn(session.pod())),
+    Array.from({ length: PODS_PER_NODE }, () => podIn(session.pod())),
   );
   const loads: [string, { heartbeats: number; churn: number }][] = [
     ["nothing changes", { heartbeats: 0, churn: 0 }],
-    ["every kubelet reports", { heartbeats: NODES / HEARTBEAT_SECONDS, churn: 0 }],
-    [`and ${CHURN} pods change a second`, { heartbeats: NODES / HEARTBEAT_SECONDS, churn: CHURN }],
+    ["every kubelet reports", { heartbeats: nodes / HEARTBEAT_SECONDS, churn: 0 }],
+    [`and ${CHURN} pods change a second`, { heartbeats: nodes / HEARTBEAT_SECONDS, churn: CHURN }],
   ];
   const figures = [
     alone("ready after", "s", ready / 1000),
@@ -84,36 +87,44 @@ export async function benchScale(
   for (const [name, rates] of loads) {
     say(`${name}: ${seconds} s`);
     await control.rates(rates);
-    figures.push(...(await measured(pid, name, seconds)));
+    figures.push(...(await measured(pid, name, seconds, goal)));
   }
   await control.rates({ heartbeats: 0, churn: 0 });
   const { podEventsSent, churn, heartbeats, asked } = await control.counts();
   say(`${rounds} nodes are added, one after another`);
-  const added = await additions(node, control, rounds);
-  figures.push(...distribution("node added, to its route in the kernel", added));
-  say(`tables of ${TABLES} nodes, in memory`);
-  figures.push(...tableFigures(await measureTables(NODES, TABLES)));
+  const added = await additions(node, control, nodes, rounds, pid);
+  figures.push(
+    ...distribution("node added, to its route in the kernel", added.times),
+    alone("node added, CPU of the agent", "ms", added.cpu),
+  );
+  say(`tables of ${Math.min(TABLES, nodes)} nodes, in memory`);
+  figures.push(...tableFigures(await measureTables(nodes, Math.min(TABLES, nodes))));
   return {
     suite: "scale",
-    peer: `the goal of ${GOAL} MiB`,
+    peer: goal === undefined ? "no goal" : `the goal of ${goal} MiB`,
     figures,
     notes: [
-      `${NODES} nodes, ${PODS} pods, ${PODS / NODES} of them on this node; VXLAN to every other node, IPv4`,
+      `${nodes} nodes, ${pods} pods, ${PODS_PER_NODE} of them on this node; VXLAN to every other node, IPv4`,
       `of ${churn} changes of pods, ${podEventsSent} were sent to the agent; ${heartbeats} reports of kubelets, all of them`,
-      `the agent asked for: ${[...new Set(asked.map((a) => a.replace(/&?(resourceVersion|timeoutSeconds|limit|continue)=[^&]*/g, "")))].join(", ")}`,
+      `the agent asked for ${[...new Set(asked.map(withoutParameters))].join(" and ")}`,
       "from the event to the route includes 100 ms over which the agent gathers changes",
       "tables: whole is a start with every other node, one is one more node; each against a kernel in memory",
     ],
     machine: describeMachine(session.weft, []),
-    command: `node_modules/.bin/bun run bench/run.ts scale --rounds ${rounds} --seconds ${seconds}`,
+    command: `node_modules/.bin/bun run bench/run.ts scale --nodes ${nodes} --rounds ${rounds} --seconds ${seconds}`,
     date: new Date().toISOString().slice(0, 10),
   };
 }
 
-async function startServer(session: Session, wire: RealNamespace): Promise<Control> {
+async function startServer(
+  session: Session,
+  wire: RealNamespace,
+  nodes: number,
+  pods: number,
+): Promise<Control> {
   const socket = join(session.directory, "api.sock");
   const program = join(import.meta.dir, "scale/api-server.ts");
-  const words = [`http://${SERVER}:${PORT}`, socket, String(NODES), String(PODS)];
+  const words = [`http://${SERVER}:${PORT}`, socket, String(nodes), String(pods)];
   session.start(wire, "api", [process.execPath, "run", program, ...words]);
   const control = controlOf(socket);
   for (let tries = 0; ; tries++) {
@@ -126,6 +137,9 @@ async function startServer(session: Session, wire: RealNamespace): Promise<Contr
     }
   }
 }
+
+/** Of "/api/v1/pods?fieldSelector=...&limit=500", what does not change from call to call. */
+const withoutParameters = (asked: string): string => asked.replace(/[?&](?!fieldSelector)[^&]*/g, "");
 
 /** JSON is YAML. */
 const kubeconfigOf = (server: string): string =>
@@ -141,15 +155,20 @@ const kubeconfigOf = (server: string): string =>
 const routesTo = (node: RealNamespace): Set<string> =>
   new Set(node.routes({ protocol: 87, table: 254 }).map((r) => r.destination));
 
-async function wholeTable(node: RealNamespace): Promise<void> {
-  for (let tries = 0; routesTo(node).size < NODES; tries++) {
+async function wholeTable(node: RealNamespace, nodes: number): Promise<void> {
+  for (let tries = 0; routesTo(node).size < nodes; tries++) {
     if (tries > 600)
-      throw new WeftError("timeout", `the agent has made ${routesTo(node).size} of ${NODES} routes`);
+      throw new WeftError("timeout", `the agent has made ${routesTo(node).size} of ${nodes} routes`);
     await Bun.sleep(50);
   }
 }
 
-async function measured(pid: number, name: string, seconds: number): Promise<Figure[]> {
+async function measured(
+  pid: number,
+  name: string,
+  seconds: number,
+  goal: number | undefined,
+): Promise<Figure[]> {
   await Bun.sleep(Math.min(SETTLE_MS, seconds * 1000));
   const before = readStat(pid).cpuSeconds;
   const started = performance.now();
@@ -158,18 +177,25 @@ async function measured(pid: number, name: string, seconds: number): Promise<Fig
   const cpu = (readStat(pid).cpuSeconds - before) / minutes;
   const { rss, pss, anonymous } = readRollup(pid);
   return [
-    { ...alone(`${name}, RSS`, "MiB", rss / 2 ** 20), peer: GOAL },
-    { ...alone(`${name}, PSS`, "MiB", pss / 2 ** 20), peer: GOAL },
+    { ...alone(`${name}, RSS`, "MiB", rss / 2 ** 20), peer: goal },
+    { ...alone(`${name}, PSS`, "MiB", pss / 2 ** 20), peer: goal },
     alone(`${name}, of no file`, "MiB", anonymous / 2 ** 20),
     alone(`${name}, CPU in a minute`, "s", cpu),
   ];
 }
 
 /** Milliseconds of each: from asking the API server to send the event, to the kernel's own event. */
-async function additions(node: RealNamespace, control: Control, rounds: number): Promise<number[]> {
+async function additions(
+  node: RealNamespace,
+  control: Control,
+  nodes: number,
+  rounds: number,
+  pid: number,
+): Promise<{ readonly times: readonly number[]; readonly cpu: number }> {
   const times: number[] = [];
+  const before = readStat(pid).cpuSeconds;
   for (let round = 0; round < rounds; round++) {
-    const index = NODES + round;
+    const index = nodes + round;
     const { promise, resolve } = Promise.withResolvers<number>();
     const stop = watch(node, (event) => {
       if (event.kind === "route" && routesTo(node).has(podRange(index))) resolve(performance.now());
@@ -181,8 +207,10 @@ async function additions(node: RealNamespace, control: Control, rounds: number):
     } finally {
       stop();
     }
+    // The agent compares what its own writes touched, which is part of the cost.
+    await Bun.sleep(BETWEEN_MS);
   }
-  return times;
+  return { times, cpu: ((readStat(pid).cpuSeconds - before) / rounds) * 1000 };
 }
 
 async function late(index: number): Promise<never> {
