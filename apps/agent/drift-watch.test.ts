@@ -125,6 +125,12 @@ test.each<[string, () => unknown]>([
   expect(fake.kernel.nftables.ruleCount("inet", "weft")).toBeGreaterThan(0);
 });
 
+test("a table of ours for one thing is compared as well", async () => {
+  const kinds = await compared(() => outsider().run("add table ip weft-something"));
+  expect(kinds).toContain("allowed-source");
+  expect(await compared(() => outsider().run("add table ip wefts"))).toEqual([]);
+});
+
 test("tables of others are none of ours", async () => {
   const churn = async (): Promise<void> => {
     await outsider().run("add table ip kube-proxy\nadd set ip kube-proxy s { type ipv4_addr; }");

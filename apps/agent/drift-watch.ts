@@ -23,6 +23,8 @@ const NODE_KINDS: ReadonlySet<PlanKind> = new Set([
   "rule",
   "sysctl",
 ]);
+/** Tables of ours: "weft", and one "weft-..." for each thing that has one of its own. */
+const isOurs = (table: string): boolean => table === NFT_TABLE || table.startsWith(`${NFT_TABLE}-`);
 /** All others but the pairs of pods are in nftables. */
 const isInNftables = (kind: PlanKind): boolean => !NODE_KINDS.has(kind) && kind !== "attachment";
 /**
@@ -101,7 +103,7 @@ export function watchDrift(o: DriftWatchOptions): () => void {
   const note = (event: KernelEvent): boolean => {
     if (event.kind === "overflow") everything = underlay = true;
     else if (event.kind === "nftables") {
-      if (event.table !== undefined && event.table !== NFT_TABLE) return false;
+      if (event.table !== undefined && !isOurs(event.table)) return false;
       touch(o.plan.kinds.map((k) => k.kind).filter(isInNftables));
     } else if (event.nsid !== undefined) namespaces.add(event.nsid);
     else if (event.link?.startsWith(LINK_PREFIX) && !event.link.startsWith(`${LINK_PREFIX}-`)) {

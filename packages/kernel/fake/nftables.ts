@@ -205,6 +205,7 @@ export class FakeNftables implements Nftables {
     const held = found.ranges ?? [];
     const effect = effectOf(name, held, remove, add);
     found.ranges = [...held.filter((range) => !effect.remove.includes(range)), ...effect.add];
+    if (effect.remove.length + effect.add.length > 0) this.#ruleset.changed(family, table);
   }
 
   #set(name: SetName): FakeSet {

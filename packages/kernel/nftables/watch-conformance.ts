@@ -69,6 +69,14 @@ export function nftablesWatchConformance(name: string, make: () => WatchedNftabl
       await hears(["inet one"], () => made.outsider.deleteElements("inet", "one", "s", [element(1)]));
     });
 
+    test("hears of ranges", async () => {
+      await made.nft.run("add set inet one r { type ipv4_addr; flags interval; }");
+      await Bun.sleep(15);
+      const range = { first: "10.0.0.1" as IpAddress, last: "10.0.0.7" as IpAddress };
+      await hears(["inet one"], () => made.outsider.changeRanges("inet", "one", "r", [], [range]));
+      await hears(["inet one"], () => made.outsider.changeRanges("inet", "one", "r", [range], []));
+    });
+
     test("hears nothing of what changes nothing", async () => {
       made.nft.addElements("inet", "one", "s", [element(1)]);
       await Bun.sleep(15);
