@@ -1,13 +1,15 @@
 /** The command line of bench/run.ts. */
 import { WeftError } from "@weft/base";
 
-export type Suite = "cni" | "agent" | "traffic" | "services";
-export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "services"];
+export type Suite = "cni" | "agent" | "traffic" | "scale" | "services";
+export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "scale", "services"];
 
 export interface BenchOptions {
   readonly suites: readonly Suite[];
   /** Pods present on a node while it is measured. */
   readonly pods: number;
+  /** Nodes of the simulated cluster; each has 50 pods. */
+  readonly nodes: number;
   /** ADDs at once in a burst. */
   readonly burst: number;
   /** Repetitions; 0 stands for each suite's own number. */
@@ -24,6 +26,7 @@ export interface BenchOptions {
 export const DEFAULT_OPTIONS: BenchOptions = {
   suites: SUITES,
   pods: 250,
+  nodes: 1000,
   burst: 100,
   rounds: 0,
   seconds: 0,
@@ -32,9 +35,10 @@ export const DEFAULT_OPTIONS: BenchOptions = {
   weft: "dist/weft",
 };
 
-export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--pods N] [--burst N] [--rounds N] [--seconds N] [--services N] [--json] [--weft FILE]
+export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--pods N] [--nodes N] [--burst N] [--rounds N] [--seconds N] [--services N] [--json] [--weft FILE]
 
   --pods N      pods on each side while it is measured (default ${DEFAULT_OPTIONS.pods})
+  --nodes N     nodes of the simulated cluster (default ${DEFAULT_OPTIONS.nodes})
   --burst N     ADDs at once (default ${DEFAULT_OPTIONS.burst})
   --rounds N    repetitions, by turns of the sides
   --seconds N   length of a measurement at rest or of traffic
@@ -45,6 +49,7 @@ export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--po
 
 const NUMBERS = {
   "--pods": [1, 900],
+  "--nodes": [2, 5000],
   "--burst": [1, 250],
   "--rounds": [1, 100],
   "--seconds": [1, 120],

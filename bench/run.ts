@@ -11,6 +11,7 @@ import { benchAgent } from "./agent.ts";
 import { benchCni } from "./cni.ts";
 import { type BenchOptions, parseBenchOptions, type Suite } from "./options.ts";
 import { type Report, renderReport } from "./report.ts";
+import { benchScale } from "./scale.ts";
 import { benchServices } from "./services.ts";
 import { openSession, type Session } from "./session/session.ts";
 import { benchTraffic } from "./traffic.ts";
@@ -20,6 +21,7 @@ const RUN: Record<Suite, (session: Session, options: BenchOptions, say: Say) => 
   agent: benchAgent,
   traffic: benchTraffic,
   services: benchServices,
+  scale: benchScale,
 };
 type Say = (text: string) => void;
 

@@ -36,6 +36,8 @@ export interface ClusterWatchOptions
   readonly client: ApiClient;
   /** Only the pods bound to this node; all nodes in any case. */
   readonly node?: string;
+  /** Whether rows of pods have their containers, which are most of a pod: true by default. */
+  readonly containers?: boolean;
   /**
    * First when both lists are complete, then whenever rows, errors or waiting are not what they were. What it
    * throws is logged.
@@ -52,6 +54,10 @@ export interface ClusterWatch {
   stop(): Promise<void>;
 }
 
+/** A Node with the images that it holds is several times as large as a Pod: one page is some megabytes of either. */
+const NODES_PER_PAGE = 100;
+const PODS_PER_PAGE = 500;
+
 /** What is kept of one object. */
 interface Reading {
   /** Undefined when it never was without fault, or waits. */
@@ -64,8 +70,8 @@ interface Reading {
 export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
   const { client, node, onChange, gather = 100, logger = silentLogger, clock = systemClock } = options;
   const place = new URL(client.server).host;
-  const nodes = new Kind("Node", place);
-  const pods = new Kind("Pod", place);
+  const nodes = new Kind(place, "Node", readNodeObject);
+  const pods = new Kind(place, "Pod", podReader(options.containers ?? true));
   const rows = createTeller(nodes, pods, onChange, logger);
   let cancel: (() => void) | undefined;
   const changed = (): void => {
@@ -74,8 +80,9 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
       rows.tell();
     }, gather);
   };
-  const start = (kind: Kind, path: string, fieldSelector?: string): ResourceWatch =>
+  const start = (kind: Kind, path: string, pageSize: number, fieldSelector?: string): ResourceWatch =>
     watchResource<Reading>({
+      pageSize,
       ...options,
       path,
       ...(fieldSelector === undefined ? {} : { fieldSelector }),
@@ -86,8 +93,8 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
       },
     });
   const watches = {
-    nodes: start(nodes, pathOf(NODES)),
-    pods: start(pods, pathOf(PODS), node === undefined ? undefined : `spec.nodeName=${node}`),
+    nodes: start(nodes, pathOf(NODES), NODES_PER_PAGE),
+    pods: start(pods, pathOf(PODS), PODS_PER_PAGE, node === undefined ? undefined : `spec.nodeName=${node}`),
   };
   const ready = Promise.all([watches.nodes.ready, watches.pods.ready]).then(() => rows.tell());
   ready.catch(() => {});
@@ -103,14 +110,16 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
 
 /** The readings of one kind, and the rows that they come to, computed when something changed. */
 class Kind {
-  readonly #kind: "Node" | "Pod";
   readonly #place: string;
+  readonly #kind: "Node" | "Pod";
+  readonly #read: ReadObject;
   readonly #readings = new Map<string, Reading>();
   #rows: ClusterRows | undefined;
 
-  constructor(kind: "Node" | "Pod", place: string) {
-    this.#kind = kind;
+  constructor(place: string, kind: "Node" | "Pod", read: ReadObject) {
     this.#place = place;
+    this.#kind = kind;
+    this.#read = read;
   }
 
   take({ reset, changes }: RowBatch<Reading>): void {
@@ -141,26 +150,30 @@ class Kind {
     const what = `${this.#kind} ${identityOf(object)}`;
     const former = isSame(before?.object, object) ? before?.object : undefined;
     const faults: Fault[] = [];
-    const read = this.#kind === "Pod" ? readPodObject(object, faults) : readNodeObject(object, faults);
+    const read = this.#read(object, faults);
     const say = (text: string): string => `${this.#place}: ${what}: ${text}`;
     const errors = faults.map(({ path, message }) => say(`${pathText(path)}: ${message}`));
     const waiting = read.waiting === undefined ? undefined : say(`waits for ${read.waiting}`);
     const usable = errors.length === 0 && read.rows !== undefined;
     return {
       object: usable ? { key: what, place: this.#place, ...NO_ROWS, ...read.rows } : former,
-      errors,
+      // One array for the many that have none.
+      errors: errors.length === 0 ? NO_ERRORS : errors,
       waiting,
     };
   }
 }
 
 const NO_ROWS = { nodes: [], blocks: [], pods: [] };
+const NO_ERRORS: readonly string[] = [];
 
 /** False when the former object of that name was deleted, and this one is another. */
 function isSame(former: ManifestObject | undefined, object: KubernetesObject): boolean {
   const row = former?.nodes[0] ?? former?.pods[0];
   return row?.origin.uid === object.metadata.uid;
 }
+
+type ReadObject = (object: KubernetesObject, faults: Fault[]) => ObjectReading;
 
 interface ObjectReading {
   readonly rows?: Partial<Pick<ManifestObject, "nodes" | "blocks" | "pods">>;
@@ -170,9 +183,9 @@ interface ObjectReading {
 /** Fields that ask for something that is not ours to do are the kubelet's business: no notes are made of them. */
 const notes = (): Notes => ({ unhonoured: [], unknown: [] });
 
-const readPodObject = (object: KubernetesObject, faults: Fault[]): ObjectReading => {
-  return { rows: { pods: [readPod(new Field(object, [], faults), notes())] } };
-};
+const podReader =
+  (containers: boolean): ReadObject =>
+  (object, faults) => ({ rows: { pods: [readPod(new Field(object, [], faults), notes(), containers)] } });
 
 function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
   const found = withInternalAddresses(object);
