@@ -5,7 +5,7 @@
  * is still missed is found by the periodic comparison of the reconcilers.
  */
 
-import { NFT_TABLE, type Plan } from "@weft/apply";
+import { NFT_TABLE, type Plan, SERVICES_TABLE } from "@weft/apply";
 import { type Clock, describeError, type Logger } from "@weft/base";
 import { type Kernel, type KernelEvent, LINK_PREFIX } from "@weft/kernel/port";
 import type { PlanKind, PlanRow } from "@weft/model";
@@ -23,8 +23,9 @@ const NODE_KINDS: ReadonlySet<PlanKind> = new Set([
   "rule",
   "sysctl",
 ]);
-/** Tables of ours: "weft", and one "weft-..." for each thing that has one of its own. */
-const isOurs = (table: string): boolean => table === NFT_TABLE || table.startsWith(`${NFT_TABLE}-`);
+/** Tables of this plan: "weft", and one "weft-..." for each thing that has one of its own. Services have a plan of theirs. */
+const isOurs = (table: string): boolean =>
+  table === NFT_TABLE || (table.startsWith(`${NFT_TABLE}-`) && table !== SERVICES_TABLE);
 /** All others but the pairs of pods are in nftables. */
 const isInNftables = (kind: PlanKind): boolean => !NODE_KINDS.has(kind) && kind !== "attachment";
 /**
