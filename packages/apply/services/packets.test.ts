@@ -301,10 +301,10 @@ for (const family of [4, 6] as const satisfies readonly Family[]) {
             .map((m) => Number(m[1]))
             .reduce((a, b) => a + b, 0);
         const before = dropped();
-        // A packet of the server, far behind what was acknowledged: untranslated it would come from the pod's address.
+        // Of the server: untranslated they would come from the pod's address, and end the connection.
         sendStray(network.handle("a"), { ip: ip("a"), port: 8080 }, { ip: ip("client"), port });
-        await Bun.sleep(20);
-        expect(dropped()).toBe(before + 1);
+        for (let tries = 0; tries < 50 && dropped() === before; tries++) await Bun.sleep(20);
+        expect(dropped()).toBeGreaterThan(before);
         expect(takeFault(fd)).toBeUndefined();
       } finally {
         closeFd(fd);
