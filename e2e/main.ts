@@ -74,10 +74,10 @@ async function runSuite(suite: Suite, programs: Programs): Promise<void> {
     return;
   }
   const before = count.passed + count.failed;
-  const chosen = suite.cases.filter((c) => pattern.test(c.name));
+  const cases = suite.cases.filter((c) => pattern.test(c.name));
   try {
-    for (const c of chosen) await runCase(suite, cluster, c);
-    if (chosen.length > 0 && count.passed + count.failed === before && ending === undefined) {
+    for (const c of cases) await runCase(suite, cluster, c);
+    if (cases.length > 0 && count.passed + count.failed === before && ending === undefined) {
       say(`✗ ${suite.title}: every case was skipped: nothing was tested`);
       count.failed++;
     }
