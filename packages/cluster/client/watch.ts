@@ -4,12 +4,14 @@
  *
  *        +-----------------------------+
  *        v                             | 410: the version is too old
- *   list in pages --> rows --> watch --+--> connection lost or ended: watch again from the last version
+ *   list in pages --> rows --> watch --+--> ended, or lost and no older version there: watch again from the last one
  *
  * - The rows stay while the server is away. What was deleted meanwhile is found by the next list, as a difference.
  * - Bookmarks move the version on when nothing happens, so that it does not get too old.
  * - A connection on which nothing comes for five minutes, not even a bookmark (one a minute), is half-open: it is
  *   given up. The server ends each watch after five to ten minutes by itself.
+ * - A server whose store was restored from a backup has versions older than ours, and would let a watch from ours
+ *   wait in silence until it gets there. So after a loss the version there is asked for, with a list of one object.
  * - Between tries: exponential backoff with jitter, or what the server asks for in Retry-After.
  * - Raw objects are not kept: one page, or one piece of the stream, is in memory at a time.
  */
@@ -31,7 +33,7 @@ import { tidy } from "./connection-error.ts";
 import { type Decode, HeldRows, type RowChange } from "./held-rows.ts";
 import type { ApiClient, Query } from "./http.ts";
 import { JsonLines } from "./json-lines.ts";
-import { listObjects } from "./list.ts";
+import { listObjects, readVersion } from "./list.ts";
 import { asObject, isOlder } from "./resource.ts";
 import { ApiError, statusError } from "./status-error.ts";
 
@@ -182,6 +184,7 @@ class Reflector<Row> implements ResourceWatch {
       let patience = 0;
       const began = this.#clock.monotonic();
       try {
+        if (this.#version !== undefined && this.#awaySince !== undefined) await this.#compare(this.#version);
         if (this.#version === undefined) await this.#list();
         await this.#watch();
         const good = this.#clock.monotonic() - began >= GOOD;
@@ -226,6 +229,20 @@ class Reflector<Row> implements ResourceWatch {
     this.#version = version;
     this.#synced = true;
     this.#becomeReady();
+  }
+
+  /** Forgets the version when the server's own is older: history is another one there. */
+  async #compare(version: string): Promise<void> {
+    const { client, path } = this.#options;
+    const { signal } = this.#stopping;
+    const there = await readVersion({ client, path, query: this.#query, retries: 0, signal });
+    if (!isOlder(there, version)) return;
+    this.#version = undefined;
+    this.#logger.warn("the server has older versions than it had: everything is listed again", {
+      path,
+      version,
+      there,
+    });
   }
 
   async #watch(): Promise<void> {
