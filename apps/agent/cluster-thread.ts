@@ -8,7 +8,7 @@ import { watchSettings } from "@weft/cluster";
 import { createFabric, type Fact } from "@weft/compile";
 import type { Settings } from "@weft/model";
 import type { Change } from "@weft/store";
-import { type ClusterRows, watchSource } from "./cluster-source.ts";
+import { type ClusterRows, type SourceListener, watchSource } from "./cluster-source.ts";
 import { LastSettings } from "./last-settings.ts";
 import type { FromCluster, KeyedFact, ToCluster } from "./messages.ts";
 import { step } from "./steps.ts";
@@ -80,7 +80,8 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
       commit(() => takeSettings(settings));
     });
     const state = (text: string): void => post({ type: "source-state", state: text });
-    watchSource(message.source, message.node, { rows, state }, threadLogger);
+    const pods: SourceListener["pods"] = (known, current) => post({ type: "pods", pods: known, current });
+    watchSource(message.source, message.node, { rows, state, pods }, threadLogger);
   });
 }
 
