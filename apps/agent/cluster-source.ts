@@ -45,13 +45,23 @@ export interface SourceListener {
   readonly pods: (pods: readonly KnownPod[], current: boolean) => void;
 }
 
+export interface SourceWatch {
+  /** The node's own addresses are others now: connections from the former ones lead nowhere. */
+  readonly addressesChanged: () => void;
+}
+
 /** Gives the first rows, if there are any, before it returns. Throws "invalid" or "not-found" for bad credentials. */
-export function watchSource(source: ClusterSource, node: string, to: SourceListener, logger: Logger): void {
+export function watchSource(
+  source: ClusterSource,
+  node: string,
+  to: SourceListener,
+  logger: Logger,
+): SourceWatch {
   if (source.kind === "directory") {
     to.state(`manifests in ${source.directory}`);
     to.rows(readDirectory(source.directory));
     watchDirectory(source.directory, to.rows);
-    return;
+    return { addressesChanged() {} };
   }
   const { kubeconfig, copy } = source;
   const client = createClient({
@@ -102,6 +112,7 @@ export function watchSource(source: ClusterSource, node: string, to: SourceListe
   });
   const isCurrent = (): boolean => watch.status().pods.state === "watching";
   to.state(`Kubernetes API ${client.server}`);
+  return { addressesChanged: () => watch.reconnect("this node's addresses have changed") };
 }
 
 /** The one of the two watches that is away, or was lost first, speaks for both. */

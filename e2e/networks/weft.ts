@@ -51,7 +51,10 @@ const RIGHTS = [
     apiVersion: `${API}/v1`,
     kind: "ClusterRole",
     metadata: { name: USER },
-    rules: [{ apiGroups: [""], resources: ["nodes", "pods"], verbs: ["get", "list", "watch"] }],
+    rules: [
+      { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["get", "list", "watch"] },
+      { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
+    ],
   },
   {
     apiVersion: `${API}/v1`,
@@ -71,12 +74,25 @@ export async function changeSettings(cluster: Cluster, settings: WeftSettings): 
 export interface WeftStatus {
   readonly ready: boolean;
   readonly waitingFor?: string;
-  readonly peers: readonly { readonly node: string; readonly backend: string }[];
-  readonly workloads: readonly { readonly podName?: string; readonly addresses: readonly string[] }[];
+  readonly peers: readonly { readonly node: string; readonly backend: string; readonly via?: string }[];
+  readonly workloads: readonly {
+    readonly containerId: string;
+    readonly podNamespace?: string;
+    readonly podName?: string;
+    readonly podUid?: string;
+    readonly addresses: readonly string[];
+  }[];
   readonly blocks: readonly { readonly prefix: string; readonly used: number }[];
-  readonly plan: readonly { readonly kind: string; readonly rows: number; readonly errors: number }[];
+  readonly plan: readonly {
+    readonly kind: string;
+    readonly rows: number;
+    readonly errors: number;
+    readonly items: readonly { readonly origin: { readonly name: string; readonly uid?: string } }[];
+  }[];
   readonly problems: readonly unknown[];
   readonly settings: { readonly backend: string };
+  readonly source: string;
+  readonly sourceErrors: readonly string[];
 }
 
 /** Throws "unavailable" when the agent does not answer. */

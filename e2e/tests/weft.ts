@@ -3,6 +3,8 @@ import { weftNetwork } from "../networks/weft.ts";
 import { becomesReady, changesBackend } from "./backends.ts";
 import { COMMON, deletion, podsReachPods } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
+import { drain, removed, renumbered, takenRange } from "./nodes.ts";
+import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
 import type { Suite } from "./suite.ts";
 
 export const weftSuites: readonly Suite[] = [
@@ -26,6 +28,13 @@ export const weftSuites: readonly Suite[] = [
       staticPod,
       apiServerAway,
       reboot,
+      staticPodNamed,
+      finalizer,
+      forgotten,
+      drain,
+      takenRange,
+      renumbered,
+      removed,
     ],
   },
   {

@@ -213,6 +213,34 @@ describe("faults", () => {
     await untilEqual();
   });
 
+  test("told of a reason to connect anew, it waits neither for TCP nor for the next try", async () => {
+    const api = new FakeApi();
+    const clock = new FakeClock();
+    const { watch, text } = await start(api, { client: directClient(api, { clock }), clock });
+    await settle();
+    api.streamFault = () => "silence";
+    api.put(PATH, pod("a", 1));
+    await settle();
+    api.streamFault = () => undefined;
+    watch.reconnect("an address went");
+    await settle();
+    expect(watch.status().lastError).toContain("connecting anew: an address went");
+    clock.advance(800);
+    await settle();
+    expect([text(), watch.status().state, asked(api).lists]).toEqual(["a=1", "watching", 1]);
+    // In a long wait between two tries.
+    api.intercept = () => failure(503, "ServiceUnavailable", "not yet", {}, { "Retry-After": "50" });
+    api.disconnect();
+    await settle();
+    clock.advance(800);
+    await settle();
+    api.intercept = () => undefined;
+    expect(watch.status().lastError).toContain("not yet");
+    watch.reconnect("an address came");
+    await settle();
+    expect(watch.status().state).toBe("watching");
+  });
+
   test("bookmarks show that a connection is alive", async () => {
     const api = new FakeApi();
     const clock = new FakeClock();

@@ -96,6 +96,11 @@ export interface ResourceWatch {
   /** Resolves when the first list is complete and told; rejects when it is stopped before. */
   readonly ready: Promise<void>;
   status(): WatchStatus;
+  /**
+   * Gives the connection up, or the wait for the next one, and connects anew. For whoever knows of a reason that TCP
+   * would find out in a quarter of an hour: this machine's address has changed.
+   */
+  reconnect(reason: string): void;
   /** Resolves when nothing more will be told. */
   stop(): Promise<void>;
 }
@@ -122,6 +127,8 @@ class Reflector<Row> implements ResourceWatch {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #stopping = new AbortController();
+  /** Ends the connection, or the wait for one, that there is now. */
+  #interrupting = new AbortController();
   readonly #held: HeldRows<Row>;
   readonly #end: Promise<void>;
   #becomeReady: () => void = () => {};
@@ -171,6 +178,18 @@ class Reflector<Row> implements ResourceWatch {
     };
   }
 
+  reconnect(reason: string): void {
+    const { client, path } = this.#options;
+    const interrupted = this.#interrupting;
+    this.#interrupting = new AbortController();
+    interrupted.abort(
+      new WeftError("unavailable", `${client.server}: connecting anew: ${reason}`, {
+        object: path,
+        hint: "Nothing is to be done: the watch goes on where it was.",
+      }),
+    );
+  }
+
   stop(): Promise<void> {
     this.#stopping.abort(new WeftError("unavailable", `the watch of ${this.#options.path} was stopped`));
     return this.#end;
@@ -198,7 +217,7 @@ class Reflector<Row> implements ResourceWatch {
       }
       if (failures === 0) continue;
       const wait = Math.max(patience, backoffDelay(failures, backoff, random));
-      await sleep(this.#clock, wait, signal).catch(() => {});
+      await sleep(this.#clock, wait, this.#interruptible()).catch(() => {});
     }
     this.#enter("stopped");
   }
@@ -231,6 +250,10 @@ class Reflector<Row> implements ResourceWatch {
     this.#becomeReady();
   }
 
+  #interruptible(): AbortSignal {
+    return AbortSignal.any([this.#stopping.signal, this.#interrupting.signal]);
+  }
+
   /** Forgets the version when the server's own is older: history is another one there. */
   async #compare(version: string): Promise<void> {
     const { client, path } = this.#options;
@@ -257,7 +280,7 @@ class Reflector<Row> implements ResourceWatch {
           hint: "The connection was half-open: look for a firewall or NAT that forgets connections.",
         },
       );
-    const limit = deadline(this.#clock, idleLimit, silent, this.#stopping.signal);
+    const limit = deadline(this.#clock, idleLimit, silent, this.#interruptible());
     const query = {
       ...this.#query,
       watch: true,
