@@ -59,12 +59,18 @@ function commit(change: () => void): void {
 }
 
 function start(message: Extract<ToCluster, { type: "start" }>): void {
-  const takeSettings = (settings: Settings): void => {
+  let settings: Settings | undefined;
+  let isRead = false;
+  // Before the first reading nobody can say that there is no Node of our name.
+  const takeSelf = (): void => {
+    if (settings === undefined || !isRead) return;
     fabric.self.put({ key: "self", name: message.node, settings, capabilities: message.capabilities });
   };
   const rows = (reading: ClusterRows): void => {
     post({ type: "source-errors", errors: reading.errors });
     commit(() => {
+      isRead = true;
+      takeSelf();
       fabric.nodes.replaceAll(reading.nodes);
       fabric.blocks.replaceAll(reading.blocks);
     });
@@ -80,10 +86,13 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
     let wasGood = false;
     watchSettings(message.settingsFile, (given, error) => {
       wasGood ||= error === undefined;
-      const settings = wasGood ? given : (last.read() ?? given);
-      if (error === undefined) last.keep(settings);
-      post({ type: "settings", settings, error });
-      commit(() => takeSettings(settings));
+      const inForce = wasGood ? given : (last.read() ?? given);
+      if (error === undefined) last.keep(inForce);
+      post({ type: "settings", settings: inForce, error });
+      commit(() => {
+        settings = inForce;
+        takeSelf();
+      });
     });
     const state = (text: string): void => post({ type: "source-state", state: text });
     const pods: SourceListener["pods"] = (known, current) => post({ type: "pods", pods: known, current });
