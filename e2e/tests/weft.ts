@@ -3,7 +3,7 @@ import { weftNetwork } from "../networks/weft.ts";
 import { becomesReady, changesBackend } from "./backends.ts";
 import { COMMON, deletion, podsReachPods } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
-import { drain, removed, renumbered, takenRange } from "./nodes.ts";
+import { drain, removed, renumbered, restored, takenRange } from "./nodes.ts";
 import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
 import type { Suite } from "./suite.ts";
 
@@ -35,6 +35,7 @@ export const weftSuites: readonly Suite[] = [
       takenRange,
       renumbered,
       removed,
+      restored,
     ],
   },
   {
