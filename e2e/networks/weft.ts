@@ -74,7 +74,12 @@ export async function changeSettings(cluster: Cluster, settings: WeftSettings): 
 export interface WeftStatus {
   readonly ready: boolean;
   readonly waitingFor?: string;
-  readonly peers: readonly { readonly node: string; readonly backend: string; readonly via?: string }[];
+  readonly peers: readonly {
+    readonly node: string;
+    readonly block: string;
+    readonly backend: string;
+    readonly via?: string;
+  }[];
   readonly workloads: readonly {
     readonly containerId: string;
     readonly podNamespace?: string;

@@ -8,7 +8,7 @@ import { allReachAll, deletePods, type PodObject, pod, podSpec, readyOfLabel, ru
 import type { Case } from "./suite.ts";
 
 /** Waits until every node's agent says of itself what `right` wants; `right` may throw what is missing. */
-async function everyAgent(
+export async function everyAgent(
   cluster: Cluster,
   what: string,
   right: (status: WeftStatus, node: Node) => boolean,
@@ -182,59 +182,50 @@ export const removed: Case = {
   },
 };
 
-/** In the order in which they start. */
-const CONTROL_PLANE = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-
-/** Stops the control plane, runs a command on its machine, and starts it again. */
-async function withoutControlPlane(cluster: Cluster, script: string): Promise<void> {
-  const services = CONTROL_PLANE.map((name) => cluster.controlPlane.running(name));
-  for (const service of services.toReversed()) await service.stop();
-  await cluster.controlPlane.exec(["sh", "-ec", script]);
-  for (const service of services) service.start();
-  await until("API server back", 60, async () => {
-    const { code } = await cluster.attempt(["get", "--raw", "/readyz"]);
-    return code === 0 ? true : undefined;
-  });
-}
-
-export const restored: Case = {
-  name: "etcd restored from a backup: every agent comes to what is there, though its versions are older",
+export const reregistered: Case = {
+  name: "a node's object deleted and made anew by its kubelet: whatever range it gets, pods there are reached",
   async run(cluster) {
+    const node = cluster.nodes[1] as Node;
     const pods = await pair(cluster);
-    await withoutControlPlane(cluster, "cp -a /run/etcd /run/backup");
-    // What the backup does not know: a node, and a good many versions.
-    const ghost = { name: "ghost", address: "172.31.1.251", podCIDR: "10.244.251.0/24" };
-    await cluster.apply(
-      {
-        apiVersion: "v1",
-        kind: "Node",
-        metadata: { name: ghost.name },
-        spec: { podCIDR: ghost.podCIDR, podCIDRs: [ghost.podCIDR] },
-      },
-      ...Array.from({ length: 50 }, (_, i) => ({
-        apiVersion: "v1",
-        kind: "ConfigMap",
-        metadata: { name: `filler-${i}` },
-      })),
+    const kubelet = node.machine.running("kubelet");
+    await kubelet.stop();
+    await cluster.kubectl(["delete", "node", node.name]);
+    // Somebody else may take its range meanwhile, and does here.
+    const thief = {
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name: "thief" },
+      spec: { podCIDR: node.podCIDRs[0], podCIDRs: node.podCIDRs },
+    };
+    await cluster.apply(thief);
+    await everyAgent(cluster, "the node is no peer", (s, { name }) =>
+      name === node.name ? s.ready : s.peers.every((p) => p.node !== node.name),
     );
-    const status = { addresses: [{ type: "InternalIP", address: ghost.address }] };
-    const patch = ["--subresource=status", "--type=merge", "-p", JSON.stringify({ status })];
-    await cluster.kubectl(["patch", "node", ghost.name, ...patch]);
-    await everyAgent(cluster, "knows the new node", ({ peers }) => peers.some((p) => p.node === ghost.name));
-    await withoutControlPlane(cluster, "rm -r /run/etcd && mv /run/backup /run/etcd");
-    await everyAgent(cluster, "knows what is in the backup", ({ peers, source }) => {
-      const known = new Set(peers.map((p) => p.node));
-      return !known.has(ghost.name) && known.size === cluster.nodes.length - 1 && /: watching$/.test(source);
+    kubelet.start();
+    const podCIDRs = await until(`${node.name} has ranges again`, 60, async () => {
+      const said = await cluster.kubectl(["get", "node", node.name, "-o", "jsonpath={.spec.podCIDRs[*]}"]);
+      return said === "" ? undefined : said.split(" ");
     });
-    for (const { machine } of cluster.nodes) {
-      assert(!(await machine.exec(["ip", "route"])).includes(ghost.podCIDR));
-      // They wait for the former versions.
-      await machine.running("kubelet").restart();
-      await machine.running("kube-proxy").restart();
-    }
-    await cluster.untilReady();
-    await allReachAll(cluster, pods);
-    await removePair(cluster);
+    assert.notDeepEqual(podCIDRs, node.podCIDRs);
+    cluster.nodes[1] = { ...node, podCIDRs };
+    await cluster.kubectl(["wait", "--for=condition=Ready", `node/${node.name}`, "--timeout=60s"]);
+    await cluster.kubectl(["delete", "node", "thief"]);
+    await everyAgent(cluster, "has the node's new ranges", (s, { name }) =>
+      podCIDRs.every((range) =>
+        name === node.name
+          ? s.blocks.some((b) => b.prefix === range)
+          : s.peers.some((p) => p.node === node.name && p.block === range),
+      ),
+    );
+    const [fresh] = await runPods(cluster, pod("fresh", node.name));
+    const { podIPs = [] } = (fresh as PodObject).status;
+    assert.equal(podIPs.length, podCIDRs.length);
+    const near = pods[0] as PodObject;
+    await until("the new pod is reached", 30, () =>
+      allReachAll(cluster, [near, fresh as PodObject]).then(() => true),
+    );
+    await cluster.kubectl(["delete", "pod", "far", "--force", "--grace-period=0", "--ignore-not-found"]);
+    await deletePods(cluster, "near", "fresh");
     await nothingLeft(cluster);
   },
 };

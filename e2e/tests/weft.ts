@@ -1,9 +1,10 @@
 /** Weft as the network: dual stack over two racks with all that can happen to it, then the single families. */
 import { weftNetwork } from "../networks/weft.ts";
 import { becomesReady, changesBackend } from "./backends.ts";
+import { restored } from "./backup.ts";
 import { COMMON, deletion, podsReachPods } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
-import { drain, removed, renumbered, restored, takenRange } from "./nodes.ts";
+import { drain, removed, renumbered, reregistered, takenRange } from "./nodes.ts";
 import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
 import type { Suite } from "./suite.ts";
 
@@ -34,6 +35,7 @@ export const weftSuites: readonly Suite[] = [
       drain,
       takenRange,
       renumbered,
+      reregistered,
       removed,
       restored,
     ],
