@@ -122,7 +122,7 @@ export class Attachments {
           : !this.#namespaceStands(workload)
             ? "its network namespace is gone"
             : orphans.has(workload.id)
-              ? "its pod is gone or has another sandbox, and nothing runs in its network namespace"
+              ? "its pod is gone or has another sandbox, and nothing of this one lives"
               : undefined;
       if (why === undefined || this.#locks.busy(workload.id)) continue;
       this.#o.logger.info("released", { workload: workload.id, why });

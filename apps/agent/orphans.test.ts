@@ -1,35 +1,18 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { copyFileSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { statSync } from "node:fs";
 import { FakeClock } from "@weft/base";
 import type { Workload } from "@weft/model";
 import { type KnownPod, KnownPods } from "./known-pods.ts";
 import { Orphans } from "./orphans.ts";
+import type { Sight } from "./sight.ts";
 import { TestNamespace } from "./testing/namespaces.ts";
+import { workload } from "./testing/workload.ts";
 
 const pod = (name: string, uid: string, runtimeUid?: string): KnownPod => ({
   namespace: "shop",
   name,
   uid,
   ...(runtimeUid !== undefined && { runtimeUid }),
-});
-
-const workload = (id: string, namespacePath: string, more: Partial<Workload> = {}): Workload => ({
-  id: `${id}/eth0`,
-  network: "weft",
-  containerId: id,
-  interface: "eth0",
-  namespacePath,
-  namespaceIdentity: "",
-  podNamespace: "shop",
-  podName: "web",
-  podUid: "uid-web",
-  addresses: [],
-  mac: "02:00:00:00:00:01" as Workload["mac"],
-  hostLink: "weft0",
-  since: 1,
-  ...more,
 });
 
 describe("known pods", () => {
@@ -74,28 +57,24 @@ describe("orphans", () => {
     const space = new TestNamespace("o");
     stops.push(() => space.remove());
     let sees = true;
-    // As on a node; that a runtime is seen or not is no matter of this machine.
-    const orphans = new Orphans({
-      pods: known,
-      clock,
-      occupied: () => (sees ? allNamespaces() : undefined),
-    });
+    const orphans = new Orphans({ pods: known, clock, look: () => (sees ? inSight : undefined) });
     const ids = (...of: Workload[]): string[] => [...orphans.among(of)];
     return { clock, known, space, ids, blind: () => (sees = false) };
   }
 
-  function allNamespaces(): ReadonlySet<string> {
-    const found = new Set<string>();
-    for (const pid of new Bun.Glob("[0-9]*").scanSync({ cwd: "/proc", onlyFiles: false })) {
-      try {
-        const { dev, ino } = statSync(`/proc/${pid}/ns/net`);
-        found.add(`${dev}:${ino}`);
-      } catch {
-        // It ended, or is none of this test's.
-      }
-    }
-    return found;
-  }
+  /** Processes of this test can be looked at, whatever else there is. */
+  const inSight: Sight = {
+    lives: ({ namespacePath }) => {
+      const { ino } = statSync(namespacePath);
+      return [...new Bun.Glob("[0-9]*").scanSync({ cwd: "/proc", onlyFiles: false })].some((pid) => {
+        try {
+          return statSync(`/proc/${pid}/ns/net`).ino === ino;
+        } catch {
+          return false;
+        }
+      });
+    },
+  };
 
   test("what has no pod and no process for a minute", () => {
     const { clock, ids, space } = setUp();
@@ -162,23 +141,4 @@ describe("orphans", () => {
     clock.advance(60_000);
     expect(ids(former, now, second)).toEqual(["a/eth0"]);
   });
-});
-
-test("processes are only believed to be all there are where a runtime is among them", () => {
-  const directory = mkdtempSync(join(tmpdir(), "weft-t-orphans-"));
-  try {
-    copyFileSync(Bun.which("sleep") as string, join(directory, "kubelet"));
-    const look = `const seen = (await import("${import.meta.dir}/orphans.ts")).occupiedNamespaces();
-      console.log(seen === undefined ? "blind" : seen.size);`;
-    const script = 'mount -t proc proc /proc; "$2" 60 & sleep 0.2; "$0" -e "$1"; kill $!';
-    const command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script];
-    const seenBeside = (program: string): string => {
-      const { stdout } = Bun.spawnSync([...command, process.execPath, look, program]);
-      return stdout.toString().trim();
-    };
-    expect(seenBeside("sleep")).toBe("blind");
-    expect(seenBeside(join(directory, "kubelet"))).toBe("1");
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
 });

@@ -6,25 +6,21 @@
  * runs on, and its address must not be given to another one. So an attachment is an orphan when, for a minute,
  *
  *   - its pod is gone from the API, or the same pod has a newer attachment of the same name, and
- *   - no process is in its namespace. A sandbox's own process is, from its start, after ADD, to its end.
+ *   - nothing of its sandbox lives. A sandbox's own process does, from its start, after ADD, to its end.
  *
- * Processes must be visible for that: an agent with a PID namespace of its own, which sees no runtime and no
- * kubelet, or one without CAP_SYS_PTRACE, finds no orphans.
+ * Where nothing can be seen of the node's sandboxes (sight.ts), there are no orphans.
  */
-import { readdirSync, readFileSync, statSync } from "node:fs";
 import type { Clock } from "@weft/base";
 import type { Workload } from "@weft/model";
 import type { KnownPods } from "./known-pods.ts";
+import { look, type Sight } from "./sight.ts";
 
 const GRACE_MS = 60_000;
-/** As /proc/PID/comm has them: 15 characters. */
-const RUNTIMES = /^(containerd(-shim.*)?|crio|conmon|dockerd|kubelet)$/;
 
 export interface OrphansOptions {
   readonly pods: KnownPods;
   readonly clock: Clock;
-  /** The namespaces that processes are in, each as `namespaceOf` gives it; undefined when that cannot be seen. */
-  readonly occupied?: () => ReadonlySet<string> | undefined;
+  readonly look?: () => Sight | undefined;
 }
 
 export class Orphans {
@@ -48,10 +44,10 @@ export class Orphans {
     }
     this.#forget(workloads);
     if (due.length === 0) return new Set();
-    const occupied = (this.#o.occupied ?? occupiedNamespaces)();
+    const sight = (this.#o.look ?? look)();
     const orphans = due.filter((w) => {
-      const namespace = namespaceOf(w.namespacePath);
-      return occupied !== undefined && namespace !== undefined && !occupied.has(namespace);
+      const other = newest.get(slot(w));
+      return sight?.lives(w, other === w ? undefined : other) === false;
     });
     // Whatever still lives is looked at again after a while, not at every turn.
     for (const w of due) if (!orphans.includes(w)) this.#suspects.set(w.id, now);
@@ -75,29 +71,4 @@ function newestOf(workloads: readonly Workload[]): ReadonlyMap<string, Workload>
     if (other === undefined || other.since <= w.since) newest.set(slot(w), w);
   }
   return newest;
-}
-
-/** Device and inode; undefined when the path cannot be looked at. */
-function namespaceOf(path: string): string | undefined {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
-}
-
-/** Of all processes; undefined when one of them hides its own, or no runtime is among them: then most are hidden. */
-export function occupiedNamespaces(): ReadonlySet<string> | undefined {
-  const occupied = new Set<string>();
-  let sighted = false;
-  for (const entry of readdirSync("/proc")) {
-    if (!/^[0-9]+$/.test(entry)) continue;
-    try {
-      sighted ||= RUNTIMES.test(readFileSync(`/proc/${entry}/comm`, "utf8").trimEnd());
-      const namespace = namespaceOf(`/proc/${entry}/ns/net`);
-      if (namespace !== undefined) occupied.add(namespace);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      // It may have ended while it was looked at. What may not be looked at could be in any namespace.
-      if (code !== "ENOENT" && code !== "ESRCH") return undefined;
-    }
-  }
-  return sighted ? occupied : undefined;
 }
