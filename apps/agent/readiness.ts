@@ -9,7 +9,7 @@ const LOOK_MS = 50;
 export class Readiness {
   /** What stands in the way of a context, if that is known. */
   readonly #problem: () => Problem | undefined;
-  /** Where the cluster's state comes from, and whether that answers. */
+  /** Where the cluster's state is read from, and why it does not come. */
   readonly #source: () => string;
   #state: "no-context" | "comparing" | "ready" = "no-context";
   #onContext: (() => void) | undefined;
@@ -51,7 +51,7 @@ export class Readiness {
     if (this.#state === "comparing") return "the first comparison with the kernel is running";
     const problem = this.#problem();
     return problem === undefined
-      ? `the cluster's state is being read: ${this.#source()}`
+      ? `the cluster's state is being read (${this.#source() || "not asked for yet"})`
       : `${problem.message}. ${problem.hint}`;
   }
 

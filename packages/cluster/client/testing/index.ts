@@ -1,3 +1,3 @@
-/** For the tests of those who use the client: an API server in this process, with faults on demand. */
+/** For tests of whoever uses the client: an API server in memory, and a client of it without a socket. */
 export { type Call, FakeApi, failure } from "./fake-api.ts";
-export { serveApi } from "./setup.ts";
+export { anonymous, directClient, serveApi, until } from "./setup.ts";
