@@ -172,6 +172,11 @@ export class Cluster {
     return this.controlPlane.attempt([...KUBECTL, ...words], options);
   }
 
+  /** The same as a command of this host, for what goes on for a while. */
+  kubectlCommand(words: readonly string[]): string[] {
+    return this.controlPlane.command([...KUBECTL, ...words]);
+  }
+
   /** Credentials of a user, as a kubeconfig. `name` begins the names of the certificate's files. */
   async kubeconfig(name: string, user: string): Promise<object> {
     const authority = this.authority as Authority;

@@ -94,10 +94,14 @@ async function writeFiles(options: NodeOptions): Promise<void> {
   await put(`${KUBELET}/kubeconfig`, kubeconfig(server, authority, kubelet));
   await put("/var/lib/kube-proxy/kubeconfig", kubeconfig(server, authority, proxy));
   await put("/etc/containerd/config.toml", CONTAINERD);
-  await put(`${KUBELET}/config.yaml`, KUBELET_CONFIGURATION);
+  const dns = { clusterDNS: ranges.dnsServices, clusterDomain: "cluster.local" };
+  await put(`${KUBELET}/config.yaml`, { ...KUBELET_CONFIGURATION, ...dns });
   await put("/var/lib/kube-proxy/config.yaml", proxyConfiguration(name, ranges));
   mkdirSync(machine.path("/etc/kubernetes/manifests"), { recursive: true });
 }
+
+/** Inside of a node's machine, containerd's own measurements: http://METRICS/v1/metrics. */
+export const METRICS = "127.0.0.1:1338";
 
 // Where CAP_SYS_RESOURCE is missing, lowering oom_score_adj fails, and with it every sandbox ("can't get final
 // child's PID from pipe: EOF"): nothing may ask for it.
@@ -105,6 +109,8 @@ const CONTAINERD = `version = 2
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp"]
+[metrics]
+  address = "${METRICS}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${PAUSE_IMAGE}"
   restrict_oom_score_adj = true
