@@ -3,8 +3,9 @@
  * pods, and CoreDNS. All from the Go module proxy, static, built once a version.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { run } from "../command.ts";
 import { CACHE } from "../paths.ts";
 import { step } from "../progress.ts";
 import { requireGo } from "./go.ts";
@@ -14,10 +15,14 @@ const MODULE = join(import.meta.dir, "upstream");
 /** What kubeadm of this Kubernetes installs. */
 export const COREDNS = "v1.12.1";
 
+export const CERTIFICATES = ["localhost.crt", "localhost.key"] as const;
+
 export interface Upstream {
   readonly e2eTest: string;
   readonly ginkgo: string;
   readonly agnhost: string;
+  /** The certificate and the key that agnhost serves TLS with, localhost.crt and localhost.key, in one directory. */
+  readonly certificates: string;
   readonly coredns: string;
 }
 
@@ -28,6 +33,7 @@ export async function buildUpstream(): Promise<Upstream> {
     e2eTest: join(tests, "e2e.test"),
     ginkgo: join(tests, "ginkgo"),
     agnhost: join(tests, "agnhost"),
+    certificates: tests,
     coredns: join(await buildCoreDNS(), "coredns"),
   };
 }
@@ -45,6 +51,11 @@ async function buildTests(): Promise<string> {
       await go(MODULE, ["build", ...flags, "-o", `${unfinished}/`, ...programs]);
       const test = ["-vet=off", "-o", join(unfinished, "e2e.test"), "k8s.io/kubernetes/test/e2e"];
       await go(MODULE, ["test", "-c", ...flags, ...test]);
+      const kubernetes = await run(["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"], {
+        cwd: MODULE,
+      });
+      for (const file of CERTIFICATES)
+        copyFileSync(join(kubernetes.trim(), "test/images/agnhost/porter", file), join(unfinished, file));
     }),
   );
   return directory;

@@ -1,19 +1,19 @@
 /**
  * The images of upstream's tests without a registry, under the names that e2e.test asks for; nothing pulls what is
- * there already. One image stands for all: agnhost with the tools that test pods call. So `nginx` serves nothing; the
+ * there already. One image stands for most: agnhost with the tools that test pods call. So `nginx` serves nothing; the
  * specs that name it ask only that it runs.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { WeftError } from "@weft/base";
-import type { Upstream } from "../build/upstream.ts";
+import { CERTIFICATES, type Upstream } from "../build/upstream.ts";
 import { run } from "../command.ts";
 import { archiveImage, type ImageSource } from "../images/images.ts";
 import { CACHE } from "../paths.ts";
 
 export const COREDNS_IMAGE = "weft.network/e2e/coredns:1";
-/** Of e2e.test's images those that the network's conformance specs run, by the last part of their names. */
-const STANDS_FOR = ["agnhost", "jessie-dnsutils", "nginx"];
+/** Of e2e.test's images those that the network's conformance specs run, by their paths at registry.k8s.io. */
+const STANDS_FOR = ["agnhost", "jessie-dnsutils", "nginx"].map((last) => `e2e-test-images/${last}`);
 /** Of this host. /bin/sh must run programs by their names, which busybox's prefers its own to. */
 const TOOLS: Readonly<Record<string, string>> = {
   bash: "bash",
@@ -22,6 +22,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   getent: "getent",
   ip: "ip",
   nc: "nc.openbsd",
+  nslookup: "nslookup",
   sh: "dash",
   ss: "ss",
 };
@@ -41,16 +42,21 @@ const BUSYBOX = [
 ];
 
 /** Archives for `ctr images import`. */
-export async function archiveUpstreamImages(upstream: Upstream, busybox: string): Promise<string[]> {
+export async function archiveUpstreamImages(
+  upstream: Upstream,
+  host: { readonly busybox: string; readonly pause: string },
+): Promise<string[]> {
   const listed = await run([upstream.e2eTest, "--list-images"]);
-  const [name, ...aliases] = STANDS_FOR.flatMap((last) => imageNames(listed, last));
+  const [name, ...aliases] = STANDS_FOR.flatMap((path) => imageNames(listed, path));
+  const [pause] = imageNames(listed, "pause");
   const sources: ImageSource[] = [
     {
       name: name as string,
       aliases,
       files: {
         "/agnhost": upstream.agnhost,
-        "/bin/busybox": busybox,
+        ...Object.fromEntries(CERTIFICATES.map((file) => [`/${file}`, join(upstream.certificates, file)])),
+        "/bin/busybox": host.busybox,
         "/etc/nsswitch.conf": join(import.meta.dir, "nsswitch.conf"),
         ...(await toolFiles()),
       },
@@ -58,6 +64,7 @@ export async function archiveUpstreamImages(upstream: Upstream, busybox: string)
       entrypoint: ["/agnhost"],
       command: ["pause"],
     },
+    { name: pause as string, files: { "/pause": host.pause }, entrypoint: ["/pause"] },
     { name: COREDNS_IMAGE, files: { "/coredns": upstream.coredns }, entrypoint: ["/coredns"] },
   ];
   const archives: string[] = [];
@@ -65,13 +72,11 @@ export async function archiveUpstreamImages(upstream: Upstream, busybox: string)
   return archives;
 }
 
-/** The names with their tags, in what `e2e.test --list-images` prints, of all images whose last part is that. */
-export function imageNames(listed: string, last: string): string[] {
+/** The names with their tags, in what `e2e.test --list-images` prints, of all images with that path. */
+export function imageNames(listed: string, path: string): string[] {
   const names = listed.split("\n").map((line) => line.trim());
-  const found = names.filter((name) =>
-    name.slice(0, name.lastIndexOf(":")).endsWith(`/e2e-test-images/${last}`),
-  );
-  if (found.length === 0) throw new WeftError("not-found", `e2e.test lists no image ${last}`);
+  const found = names.filter((name) => name.startsWith(`registry.k8s.io/${path}:`));
+  if (found.length === 0) throw new WeftError("not-found", `e2e.test lists no image registry.k8s.io/${path}`);
   return found;
 }
 

@@ -33,7 +33,10 @@ async function start({ network, families }: Options): Promise<Cluster> {
   const programs = await buildPrograms();
   const upstream = await buildUpstream();
   for (const program of [upstream.e2eTest, upstream.ginkgo]) linkSync(program, join(PROGRAMS, name(program)));
-  const images = await archiveUpstreamImages(upstream, join(CACHE, "debian/bin/busybox"));
+  const images = await archiveUpstreamImages(upstream, {
+    busybox: join(CACHE, "debian/bin/busybox"),
+    pause: programs.pause,
+  });
   const cluster = await step(`${network}: cluster up`, () =>
     startCluster({
       name: "conf",
