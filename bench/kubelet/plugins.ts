@@ -10,7 +10,9 @@ export interface Setups {
   readonly seconds: number;
 }
 
-const METRIC = "network_plugin_operations_duration_seconds";
+/** Named with its unit by some versions, without and with it twice by others. */
+const METRIC = "network_plugin_operations_duration";
+const OPERATION = "set_?up_pod";
 
 export async function setupsSoFar({ machine }: Node): Promise<Setups> {
   return parseSetups(await machine.exec(["curl", "-sSf", `http://${METRICS}/v1/metrics`]));
@@ -19,10 +21,7 @@ export async function setupsSoFar({ machine }: Node): Promise<Setups> {
 /** From the text format of Prometheus. Nothing was set up yet when there is no such line. Throws "invalid". */
 export function parseSetups(text: string): Setups {
   const value = (suffix: string): number => {
-    const line = new RegExp(
-      `^\\S*${METRIC}_${suffix}\\{[^}]*operation_type="setup_pod"[^}]*\\} (\\S+)$`,
-      "m",
-    );
+    const line = new RegExp(`^\\S*${METRIC}\\S*_${suffix}\\{[^}]*"${OPERATION}"[^}]*\\} (\\S+)$`, "m");
     const found = Number(line.exec(text)?.[1] ?? 0);
     if (Number.isFinite(found)) return found;
     throw new WeftError("invalid", `containerd's ${METRIC}_${suffix} is no number`);

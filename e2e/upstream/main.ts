@@ -29,7 +29,7 @@ function interrupted(signal: NodeJS.Signals): void {
   ending = removeLeftovers().finally(() => process.exit(130));
 }
 
-async function start({ network, families }: Options): Promise<Cluster> {
+async function start({ network, backend, families }: Options): Promise<Cluster> {
   const programs = await buildPrograms();
   const upstream = await buildUpstream();
   for (const program of [upstream.e2eTest, upstream.ginkgo]) linkSync(program, join(PROGRAMS, name(program)));
@@ -42,7 +42,7 @@ async function start({ network, families }: Options): Promise<Cluster> {
       name: "conf",
       families,
       racks: [1, 1],
-      network: network === "weft" ? weftNetwork({ backend: "auto" }) : bridgeNetwork(),
+      network: network === "weft" ? weftNetwork({ backend }) : bridgeNetwork(),
       programs: { ...programs, images: [...programs.images, ...images] },
     }),
   );

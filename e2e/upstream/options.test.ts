@@ -4,6 +4,7 @@ import { parseOptions } from "./options.ts";
 test("without words: all specs, Weft, both families", () => {
   expect(parseOptions([])).toEqual({
     network: "weft",
+    backend: "auto",
     families: "dual",
     focus: "",
     skip: "",
@@ -17,6 +18,7 @@ test("without words: all specs, Weft, both families", () => {
 test.each([
   [["--network", "bridge"], "--network"],
   [["--families", "ipx"], "--families"],
+  [["--backend", "gre"], "--backend"],
   [["--focus", "("], "--focus"],
   [["--skip", "["], "--skip"],
   [["--procs", "0"], "--procs"],

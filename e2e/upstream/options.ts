@@ -2,13 +2,17 @@
 import { parseArgs } from "node:util";
 import { WeftError } from "@weft/base";
 import type { Families } from "../cluster/ranges.ts";
+import type { WeftSettings } from "../networks/weft.ts";
 import type { SpecOptions } from "./ginkgo.ts";
 
 const NETWORKS = ["weft", "reference"] as const;
+const BACKENDS: readonly WeftSettings["backend"][] = ["auto", "direct", "vxlan"];
 const FAMILIES: readonly Families[] = ["dual", "ipv4", "ipv6"];
 
 export interface Options extends SpecOptions {
   readonly network: (typeof NETWORKS)[number];
+  /** Between Weft's nodes. */
+  readonly backend: WeftSettings["backend"];
   readonly families: Families;
   readonly hold: boolean;
 }
@@ -20,6 +24,7 @@ export const USAGE = `Runs upstream's conformance specs of the network ([sig-net
   ./e2e/conformance --families ipv6 --focus 'Services' only those whose names match, on IPv6 alone
 
   --network NAME     weft (default) or reference
+  --backend NAME     between Weft's nodes: auto (default: direct, as both stand on one subnet), direct or vxlan
   --families NAME    dual (default), ipv4 or ipv6
   --focus REGEX      only specs whose full names match
   --skip REGEX       no specs whose full names match
@@ -37,6 +42,7 @@ export function parseOptions(words: readonly string[]): Options | undefined {
   if (values.help) return undefined;
   return {
     network: oneOf("--network", values.network, NETWORKS),
+    backend: oneOf("--backend", values.backend, BACKENDS),
     families: oneOf("--families", values.families, FAMILIES),
     focus: pattern("--focus", values.focus),
     skip: pattern("--skip", values.skip),
@@ -55,6 +61,7 @@ function parse(words: readonly string[]) {
       args: [...words],
       options: {
         network: text("weft"),
+        backend: text("auto"),
         families: text("dual"),
         focus: text(""),
         skip: text(""),
