@@ -54,6 +54,7 @@ describe("Pod", () => {
       ],
       warnings: [],
       errors: [],
+      conflicts: [],
     });
     expect(parseManifests(POD.replace("web-1", "web-2"), "web.yaml").pods[0]?.uid).not.toBe(uid);
   });

@@ -16,6 +16,8 @@ export interface ManifestObject {
   readonly nodes: readonly Node[];
   readonly blocks: readonly Block[];
   readonly pods: readonly Pod[];
+  /** Milliseconds since the epoch, of an object that a server has made; undefined: as old as can be. */
+  readonly created?: number;
 }
 
 export interface FileReading {

@@ -51,6 +51,8 @@ export interface ClusterWatch {
   /** Resolves when the first rows were told; rejects when it is stopped before. */
   readonly ready: Promise<void>;
   status(): { readonly nodes: WatchStatus; readonly pods: WatchStatus };
+  /** Gives up all connections and makes new ones: what `reason` says has made them useless. */
+  reconnect(reason: string): void;
   stop(): Promise<void>;
 }
 
@@ -101,6 +103,11 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
   return {
     ready,
     status: () => ({ nodes: watches.nodes.status(), pods: watches.pods.status() }),
+    reconnect(reason) {
+      client.close();
+      watches.nodes.reconnect(reason);
+      watches.pods.reconnect(reason);
+    },
     async stop() {
       await Promise.all([watches.nodes.stop(), watches.pods.stop()]);
       cancel?.();
@@ -155,8 +162,10 @@ class Kind {
     const errors = faults.map(({ path, message }) => say(`${pathText(path)}: ${message}`));
     const waiting = read.waiting === undefined ? undefined : say(`waits for ${read.waiting}`);
     const usable = errors.length === 0 && read.rows !== undefined;
+    // Of nodes alone: there are many pods, and they claim nothing.
+    const created = this.#kind === "Node" ? { created: createdAt(object) } : {};
     return {
-      object: usable ? { key: what, place: this.#place, ...NO_ROWS, ...read.rows } : former,
+      object: usable ? { key: what, place: this.#place, ...created, ...NO_ROWS, ...read.rows } : former,
       // One array for the many that have none.
       errors: errors.length === 0 ? NO_ERRORS : errors,
       waiting,
@@ -166,6 +175,12 @@ class Kind {
 
 const NO_ROWS = { nodes: [], blocks: [], pods: [] };
 const NO_ERRORS: readonly string[] = [];
+
+/** Every agent must come to the same: what has no readable time is older than all that have one. */
+function createdAt({ metadata }: KubernetesObject): number {
+  const time = Date.parse(String(metadata["creationTimestamp"]));
+  return Number.isNaN(time) ? 0 : time;
+}
 
 /** False when the former object of that name was deleted, and this one is another. */
 function isSame(former: ManifestObject | undefined, object: KubernetesObject): boolean {
@@ -183,9 +198,15 @@ interface ObjectReading {
 /** Fields that ask for something that is not ours to do are the kubelet's business: no notes are made of them. */
 const notes = (): Notes => ({ unhonoured: [], unknown: [] });
 
+/** What is odd about its containers is the kubelet's business too: a server of another version may allow it. */
 const podReader =
   (containers: boolean): ReadObject =>
-  (object, faults) => ({ rows: { pods: [readPod(new Field(object, [], faults), notes(), containers)] } });
+  (object, faults) => {
+    const found: Fault[] = [];
+    const pod = readPod(new Field(object, [], found), notes(), containers);
+    faults.push(...found.filter(({ path }) => path[0] !== "spec" || path[1] !== "containers"));
+    return { rows: { pods: [pod] } };
+  };
 
 function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
   const found = withInternalAddresses(object);
@@ -234,6 +255,7 @@ function createTeller(
           pods: ofPods.pods,
           warnings: [],
           errors: [...ofNodes.errors, ...ofPods.errors],
+          conflicts: ofNodes.conflicts,
           waiting: ofNodes.waiting,
         });
       } catch (error) {
