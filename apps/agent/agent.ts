@@ -66,7 +66,7 @@ export async function startAgent(
 ): Promise<RunningAgent> {
   const startedAt = Date.now();
   logger.info("starting", { version: VERSION, node: options.node, pid: process.pid });
-  const kernel = openKernel();
+  const kernel = openKernel(options.sysctls === undefined ? {} : { sysctls: options.sysctls });
   mkdirSync(dirname(options.ledger), { recursive: true, mode: 0o700 });
   const ledger = openLedger(options.ledger);
   if (ledger.rebooted) forgetOldBoot();
@@ -160,6 +160,7 @@ export async function startAgent(
       if (reason !== undefined) throw new CniError(OWN_CODE.nodeNotReady, reason);
       return {};
     },
+    "POST /v1/alive": async () => ({}),
     "GET /v1/status": async () => status(),
     "GET /v1/drift": () => plan.drift(options.node),
     "POST /v1/pause": async (body) => {

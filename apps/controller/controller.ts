@@ -1,0 +1,245 @@
+/**
+ * The controller: all of its wiring.
+ *
+ *   Nodes --watch--> rows --+                                     +--> condition NetworkUnavailable
+ *                           +--> queue of nodes --> wantedOf() ---+--> start-up taint removed
+ *   agents' pods --watch--> +       ^                             +--> event
+ *                                   +--- grace over, write failed: look again later
+ *
+ * Several run; the holder of the lease does this, the others wait. Whoever begins to lead reads everything anew and
+ * writes only what is different, so a change of leaders changes nothing. How long an agent has not been ready counts
+ * from when this leader first saw it: a new leader gives every node the whole grace again.
+ */
+import { type Clock, describeError, isNotFound, type Logger, systemClock } from "@weft/base";
+import {
+  type ApiClient,
+  createEventRecorder,
+  NODES,
+  PODS,
+  pathOf,
+  runLeaderElection,
+  watchResource,
+} from "@weft/cluster/client";
+import { type AgentPod, decodeNode, decodePod } from "./decode.ts";
+import { type NodeRow, wantedOf } from "./node-state.ts";
+import { removeStartupTaint, writeCondition } from "./write.ts";
+
+export interface ControllerOptions {
+  readonly client: ApiClient;
+  /** Where the agents' pods and the lease are. */
+  readonly namespace: string;
+  /** Unique among the controllers: the pod's name. */
+  readonly identity: string;
+  /** Milliseconds that an agent may be away before its node is declared to be without a network. */
+  readonly grace: number;
+  readonly logger: Logger;
+  /** Ends it; a lease that is held is released. */
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  /** Times of the election, for tests. */
+  readonly election?: { leaseDuration: number; renewDeadline: number; retryPeriod: number };
+}
+
+export const LEASE = "weft-controller";
+export const AGENT_SELECTOR = "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent";
+
+const RETRY_MS = 2000;
+
+/** Takes part in the election, and works while it leads. Resolves when the signal has ended it. */
+export async function runController(options: ControllerOptions): Promise<void> {
+  const { client, namespace, identity, logger, signal, clock, election } = options;
+  await runLeaderElection({
+    client,
+    namespace,
+    name: LEASE,
+    identity,
+    signal,
+    logger,
+    ...(clock === undefined ? {} : { clock }),
+    ...election,
+    onNewLeader: (leader) => logger.info("the leader is", { leader }),
+    onStart: (leading) => lead(options, leading),
+  });
+}
+
+/** Until the signal. */
+async function lead(options: ControllerOptions, signal: AbortSignal): Promise<void> {
+  const { client, namespace, logger, clock = systemClock } = options;
+  const nodes = new Map<string, NodeRow>();
+  const pods = new Map<string, AgentPod>();
+  const keeper = new NodeKeeper(options, signal, nodes, (name) =>
+    [...pods.values()].some((p) => p.node === name && p.ready),
+  );
+  const nodeWatch = watchResource<NodeRow>({
+    client,
+    path: pathOf(NODES),
+    decode: decodeNode,
+    clock,
+    logger,
+    onChange({ reset, changes }) {
+      if (reset) nodes.clear();
+      for (const { key, after } of changes) {
+        if (after === undefined) nodes.delete(key);
+        else nodes.set(key, after);
+        keeper.look(key);
+      }
+    },
+  });
+  const podWatch = watchResource<AgentPod>({
+    client,
+    path: pathOf(PODS, { namespace }),
+    labelSelector: AGENT_SELECTOR,
+    decode: decodePod,
+    clock,
+    logger,
+    onChange({ reset, changes }) {
+      const touched = new Set(changes.flatMap((c) => [c.before?.node, c.after?.node]));
+      if (reset) {
+        for (const { node } of pods.values()) touched.add(node);
+        pods.clear();
+      }
+      for (const { key, after } of changes) {
+        if (after === undefined) pods.delete(key);
+        else pods.set(key, after);
+      }
+      for (const node of touched) if (node !== undefined) keeper.look(node);
+    },
+  });
+  // Nothing is judged before both are complete: half a reading has nodes without agents.
+  void Promise.all([nodeWatch.ready, podWatch.ready]).then(
+    () => keeper.start(),
+    () => {},
+  );
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  await Promise.all([nodeWatch.stop(), podWatch.stop(), keeper.stop()]);
+}
+
+/** Brings nodes to what they should say, one after the other; each is looked at again after whatever went wrong. */
+class NodeKeeper {
+  readonly #options: ControllerOptions;
+  readonly #signal: AbortSignal;
+  readonly #nodes: ReadonlyMap<string, NodeRow>;
+  readonly #agentReady: (node: string) => boolean;
+  readonly #clock: Clock;
+  readonly #events: ReturnType<typeof createEventRecorder>;
+  readonly #queue = new Set<string>();
+  readonly #timers = new Map<string, () => void>();
+  /** Since when an agent is not ready, by the monotonic clock. */
+  readonly #since = new Map<string, number>();
+  #started = false;
+  #running: Promise<void> | undefined;
+
+  constructor(
+    options: ControllerOptions,
+    signal: AbortSignal,
+    nodes: ReadonlyMap<string, NodeRow>,
+    agentReady: (node: string) => boolean,
+  ) {
+    this.#options = options;
+    this.#signal = signal;
+    this.#nodes = nodes;
+    this.#agentReady = agentReady;
+    this.#clock = options.clock ?? systemClock;
+    this.#events = createEventRecorder({
+      client: options.client,
+      controller: "weft.network/controller",
+      instance: options.identity,
+      logger: options.logger,
+      clock: this.#clock,
+    });
+  }
+
+  start(): void {
+    this.#started = true;
+    for (const name of this.#nodes.keys()) this.#queue.add(name);
+    this.#work();
+  }
+
+  look(name: string): void {
+    this.#queue.add(name);
+    this.#work();
+  }
+
+  async stop(): Promise<void> {
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+    await this.#running;
+    await this.#events.stop();
+  }
+
+  #work(): void {
+    if (!this.#started || this.#running !== undefined || this.#signal.aborted) return;
+    this.#running = this.#drain().finally(() => {
+      this.#running = undefined;
+      if (this.#queue.size > 0) this.#work();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    for (const name of this.#queue) {
+      if (this.#signal.aborted) return;
+      this.#queue.delete(name);
+      this.#timers.get(name)?.();
+      this.#timers.delete(name);
+      try {
+        await this.#keep(name);
+      } catch (error) {
+        if (this.#signal.aborted || isNotFound(error)) continue;
+        this.#options.logger.warn("a node could not be written", { node: name, error: describeError(error) });
+        this.#later(name, RETRY_MS);
+      }
+    }
+  }
+
+  #later(name: string, milliseconds: number): void {
+    this.#timers.get(name)?.();
+    this.#timers.set(
+      name,
+      this.#clock.setTimeout(() => this.look(name), milliseconds),
+    );
+  }
+
+  async #keep(name: string): Promise<void> {
+    const node = this.#nodes.get(name);
+    if (node === undefined) {
+      this.#since.delete(name);
+      return;
+    }
+    const { client, grace, logger } = this.#options;
+    const wanted = wantedOf(node, this.#notReadyFor(name), grace);
+    if (wanted.lookAgain !== undefined) this.#later(name, wanted.lookAgain);
+    const context = {
+      client,
+      signal: this.#signal,
+      now: `${new Date(this.#clock.now()).toISOString().slice(0, 19)}Z`,
+    };
+    const { condition } = wanted;
+    if (condition !== undefined) {
+      await writeCondition(context, name, condition);
+      logger.info("condition written", { node: name, reason: condition.reason });
+      this.#tell(node, condition.status === "True" ? "Warning" : "Normal", condition.reason, condition.message);
+    }
+    if (wanted.removeTaint && (await removeStartupTaint(context, name)))
+      logger.info("start-up taint removed", { node: name });
+  }
+
+  #notReadyFor(name: string): number | undefined {
+    if (this.#agentReady(name)) {
+      this.#since.delete(name);
+      return undefined;
+    }
+    const now = this.#clock.monotonic();
+    const since = this.#since.get(name) ?? now;
+    this.#since.set(name, since);
+    return now - since;
+  }
+
+  #tell({ name, uid }: NodeRow, type: "Normal" | "Warning", reason: string, note: string): void {
+    // The kubelet's events about a node have its name as the UID, and kubectl describe looks for that.
+    const regarding = { apiVersion: "v1", kind: "Node", name, uid: uid ?? name };
+    this.#events.record({ regarding, type, reason, action: "Reporting", note });
+  }
+}

@@ -1,0 +1,10 @@
+/** Weft into a cluster and out of it: objects, manifests, Helm chart. */
+export { type ApiServer, apiServerOf, parseApiServer } from "./api-server.ts";
+export { type ApplyOptions, type ApplyReport, applyInstall } from "./apply.ts";
+export { CAPABILITIES, type Capability } from "./capabilities.ts";
+export { chartFiles } from "./chart/chart.ts";
+export { manifestText } from "./manifest.ts";
+export { installObjects } from "./objects/index.ts";
+export { checkOptions, DEFAULT_NAMESPACE, type InstallOptions, imageOf, settingsOf } from "./options.ts";
+export { type Step, uninstall, type UninstallOptions, type UninstallReport } from "./uninstall.ts";
+export { type WaitOptions, untilReady } from "./wait.ts";
