@@ -3,6 +3,7 @@
  *
  *   weft.network/e2e/pause:1      the static program pause.c
  *   weft.network/e2e/workload:1   netexec, and busybox as /bin/sh (Debian's prefers its own applets)
+ *   weft.network/e2e/weft:1       Weft itself, written by `weft image`
  */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -11,6 +12,7 @@ import { type ImageSource, writeArchive } from "@weft/image";
 
 export const PAUSE_IMAGE = "weft.network/e2e/pause:1";
 export const WORKLOAD_IMAGE = "weft.network/e2e/workload:1";
+export const WEFT_IMAGE = "weft.network/e2e/weft:1";
 
 export function imageSources(programs: { pause: string; netexec: string; busybox: string }): ImageSource[] {
   return [

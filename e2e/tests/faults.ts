@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { urlHost } from "../cluster/ranges.ts";
 import type { Cluster, Node } from "../cluster.ts";
 import { until } from "../command.ts";
-import { AGENT, weftStatus } from "../networks/weft.ts";
+import { killAgent, weftStatus } from "../networks/weft.ts";
 import { isPodLink } from "./common.ts";
 import {
   addressesOfPod,
@@ -81,12 +81,9 @@ function killAgents(cluster: Cluster): { stop: () => Promise<number> } {
   let killed = 0;
   const loop = (async () => {
     while (going) {
-      for (const { machine } of cluster.nodes) {
-        await machine.running(AGENT).stop("SIGKILL");
-        await Bun.sleep(300);
-        machine.running(AGENT).start();
-        killed++;
-        await Bun.sleep(1200);
+      for (const node of cluster.nodes) {
+        if (await killAgent(node)) killed++;
+        await Bun.sleep(1500);
         if (!going) break;
       }
     }
@@ -206,7 +203,7 @@ export const apiServerAway: Case = {
     const api = cluster.controlPlane.running("kube-apiserver");
     await api.stop();
     try {
-      await node.machine.running(AGENT).restart("SIGKILL");
+      assert(await killAgent(node), "there was no agent");
       await node.machine.write(MANIFEST, pod("fixed", undefined));
       const workload = await until("the static pod has addresses", 40, async () =>
         (await weftStatus(node)).workloads.find((w) => w.podName?.startsWith("fixed")),
