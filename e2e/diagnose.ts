@@ -19,7 +19,8 @@ async function describeCluster(cluster: Cluster): Promise<string> {
   const parts = [
     (await cluster.attempt(["get", "nodes,pods", "-A", "-o", "wide"])).stdout,
     lastLines((await cluster.attempt(["events", "-A", "--types=Warning"])).stdout),
-    (await cluster.attempt(["logs", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft", ...LOGS])).stdout,
+    (await cluster.attempt(["logs", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft", ...LOGS]))
+      .stdout,
   ];
   for (const { machine } of [{ machine: cluster.controlPlane }, ...cluster.nodes]) {
     for (const service of machine.services.values()) {

@@ -36,6 +36,8 @@ export interface ControllerOptions {
   /** Ends it; a lease that is held is released. */
   readonly signal: AbortSignal;
   readonly clock?: Clock;
+  /** Called when the API server has answered for the first time: there is a leader, oneself or another. */
+  readonly onReady?: () => void;
   /** Times of the election, for tests. */
   readonly election?: { leaseDuration: number; renewDeadline: number; retryPeriod: number };
 }
@@ -57,7 +59,10 @@ export async function runController(options: ControllerOptions): Promise<void> {
     logger,
     ...(clock === undefined ? {} : { clock }),
     ...election,
-    onNewLeader: (leader) => logger.info("the leader is", { leader }),
+    onNewLeader(leader) {
+      logger.info("the leader is", { leader });
+      options.onReady?.();
+    },
     onStart: (leading) => lead(options, leading),
   });
 }
@@ -220,7 +225,12 @@ class NodeKeeper {
     if (condition !== undefined) {
       await writeCondition(context, name, condition);
       logger.info("condition written", { node: name, reason: condition.reason });
-      this.#tell(node, condition.status === "True" ? "Warning" : "Normal", condition.reason, condition.message);
+      this.#tell(
+        node,
+        condition.status === "True" ? "Warning" : "Normal",
+        condition.reason,
+        condition.message,
+      );
     }
     if (wanted.removeTaint && (await removeStartupTaint(context, name)))
       logger.info("start-up taint removed", { node: name });

@@ -23,7 +23,9 @@ export function decodeNode(object: KubernetesObject): NodeRow {
     name: object.metadata.name,
     uid: object.metadata.uid,
     network:
-      network === undefined ? undefined : { status: text(network["status"]), reason: text(network["reason"]) },
+      network === undefined
+        ? undefined
+        : { status: text(network["status"]), reason: text(network["reason"]) },
     hasStartupTaint: taintsOf(object).some((t) => t["key"] === STARTUP_TAINT),
   };
 }

@@ -24,7 +24,11 @@ export interface NodeRow {
 
 export interface Wanted {
   /** Undefined: the condition is as it should be. */
-  readonly condition?: { readonly status: "True" | "False"; readonly reason: string; readonly message: string };
+  readonly condition?: {
+    readonly status: "True" | "False";
+    readonly reason: string;
+    readonly message: string;
+  };
   readonly removeTaint: boolean;
   /** Milliseconds after which to look again, though nothing may have changed by then. */
   readonly lookAgain?: number;

@@ -34,10 +34,7 @@ export async function writeCondition(
 const TRIES = 5;
 
 /** True when it was there. A node that is gone has none. */
-export async function removeStartupTaint(
-  { client, signal }: WriteContext,
-  node: string,
-): Promise<boolean> {
+export async function removeStartupTaint({ client, signal }: WriteContext, node: string): Promise<boolean> {
   for (let attempt = 1; ; attempt++) {
     try {
       const object = await getObject<KubernetesObject>(client, NODES, { name: node }, { signal });

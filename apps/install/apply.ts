@@ -3,7 +3,13 @@
  * an install which was interrupted is completed by the same command, and a second one changes nothing.
  */
 import { isNotFound, WeftError } from "@weft/base";
-import { type ApiClient, applyObject, getObject, type KubernetesObject, listObjects } from "@weft/cluster/client";
+import {
+  type ApiClient,
+  applyObject,
+  getObject,
+  type KubernetesObject,
+  listObjects,
+} from "@weft/cluster/client";
 import { installObjects } from "./objects/index.ts";
 import { NAMES, selectorText } from "./objects/labels.ts";
 import type { InstallOptions } from "./options.ts";

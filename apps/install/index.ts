@@ -6,5 +6,5 @@ export { chartFiles } from "./chart/chart.ts";
 export { manifestText } from "./manifest.ts";
 export { installObjects } from "./objects/index.ts";
 export { checkOptions, DEFAULT_NAMESPACE, type InstallOptions, imageOf, settingsOf } from "./options.ts";
-export { type Step, uninstall, type UninstallOptions, type UninstallReport } from "./uninstall.ts";
-export { type WaitOptions, untilReady } from "./wait.ts";
+export { type Step, type UninstallOptions, type UninstallReport, uninstall } from "./uninstall.ts";
+export { untilReady, type WaitOptions } from "./wait.ts";

@@ -117,7 +117,8 @@ export async function rollouts(
     controllers: {
       wanted: controllers.spec["replicas"] ?? 1,
       ready: least(controllers.status["updatedReplicas"], controllers.status["readyReplicas"]),
-      behind: controllers.behind || (controllers.status["replicas"] ?? 0) > (controllers.spec["replicas"] ?? 1),
+      behind:
+        controllers.behind || (controllers.status["replicas"] ?? 0) > (controllers.spec["replicas"] ?? 1),
     },
   };
 }
@@ -144,12 +145,9 @@ export async function podFault(client: ApiClient, pod: PodObject): Promise<strin
 async function lastEvent(client: ApiClient, { metadata }: PodObject): Promise<string | undefined> {
   try {
     const query = { fieldSelector: `involvedObject.uid=${metadata.uid}` };
-    const events = await listAll<KubernetesObject & { type?: string; message?: string; lastTimestamp?: string }>(
-      client,
-      CORE_EVENTS,
-      metadata.namespace === undefined ? {} : { namespace: metadata.namespace },
-      query,
-    );
+    const events = await listAll<
+      KubernetesObject & { type?: string; message?: string; lastTimestamp?: string }
+    >(client, CORE_EVENTS, metadata.namespace === undefined ? {} : { namespace: metadata.namespace }, query);
     const warnings = events.filter((e) => e.type === "Warning");
     warnings.sort((a, b) => ((a.lastTimestamp ?? "") < (b.lastTimestamp ?? "") ? -1 : 1));
     const last = warnings.at(-1)?.message;

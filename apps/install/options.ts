@@ -38,8 +38,7 @@ export function settingsOf(
   document: unknown,
   flags: { backend?: string; mtu?: string },
 ): Record<string, unknown> {
-  const mtu =
-    flags.mtu === undefined ? undefined : /^\d+$/.test(flags.mtu) ? Number(flags.mtu) : flags.mtu;
+  const mtu = flags.mtu === undefined ? undefined : /^\d+$/.test(flags.mtu) ? Number(flags.mtu) : flags.mtu;
   parseSettings(document ?? {});
   const settings = {
     ...(document as object | null | undefined),

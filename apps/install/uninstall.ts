@@ -20,7 +20,6 @@ import {
 import { cleanupPod } from "./objects/cleanup.ts";
 import { installObjects } from "./objects/index.ts";
 import { MANAGED_LABEL, NAME_LABEL, NAMES } from "./objects/labels.ts";
-import { checkOptions, type InstallOptions } from "./options.ts";
 import {
   getIfThere,
   listAll,
@@ -30,6 +29,7 @@ import {
   podFault,
   podsOf,
 } from "./observe.ts";
+import { checkOptions, type InstallOptions } from "./options.ts";
 import { DAEMONSETS, DEPLOYMENTS, NAMESPACES, nameOf, placeOf, resourceOf } from "./resources.ts";
 
 export interface UninstallOptions {
@@ -98,9 +98,13 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   // Its description is what a second run would need to know the image: kept until the nodes are clean.
   await step(`DaemonSet ${namespace}/${NAMES.agent}`, "stopped", () => stopAgents(options));
   const cleaned = nodes.map((n) => n.metadata.name);
-  await step(`${nodes.length} nodes`, "cleaned, and checked to be", () => cleanNodes(options, install, cleaned));
+  await step(`${nodes.length} nodes`, "cleaned, and checked to be", () =>
+    cleanNodes(options, install, cleaned),
+  );
   for (const node of nodes.filter(hasOurCondition)) {
-    await step(`Node ${node.metadata.name}`, "condition NetworkUnavailable removed", () => forget(client, node));
+    await step(`Node ${node.metadata.name}`, "condition NetworkUnavailable removed", () =>
+      forget(client, node),
+    );
   }
   await stop(DAEMONSETS, NAMES.agent);
   await stop(LEASES, NAMES.controller);
@@ -193,9 +197,7 @@ async function cleanNodes(
       const pods = await podsOf(client, namespace, "cleanup");
       const ended = pods.filter((p) => p.status?.phase === "Failed");
       if (ended.length > 0) throw await notClean(client, ended);
-      const done = new Set(
-        pods.filter((p) => p.status?.phase === "Succeeded").map((p) => p.spec?.nodeName),
-      );
+      const done = new Set(pods.filter((p) => p.status?.phase === "Succeeded").map((p) => p.spec?.nodeName));
       const waiting = nodes.filter((node) => !done.has(node));
       return Promise.all(
         waiting.map(async (node) => {

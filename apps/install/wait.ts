@@ -71,7 +71,9 @@ async function look({ client, namespace }: WaitOptions): Promise<Look> {
   const podFaults = await Promise.all(
     [...agentPods, ...controllerPods].map(async (pod) => {
       const fault = await podFault(client, pod);
-      return fault === undefined ? [] : [`pod ${pod.metadata.name} on ${pod.spec?.nodeName ?? "no node"}: ${fault}`];
+      return fault === undefined
+        ? []
+        : [`pod ${pod.metadata.name} on ${pod.spec?.nodeName ?? "no node"}: ${fault}`];
     }),
   );
   const summary = [

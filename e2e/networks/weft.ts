@@ -35,7 +35,11 @@ export function weftNetwork(settings: WeftSettings): Network {
 /** `weft install --apply`, as the administrator. Throws with its words when it fails. */
 export function weftInstall(cluster: Cluster, ...words: readonly string[]): Promise<string> {
   const command = ["weft", "install", "--apply", "--kubeconfig", KUBECONFIG];
-  const image = ["--image", WEFT_IMAGE, "--image-pull-policy", "Never"];
+  const image = [
+    "--image-pull-policy",
+    "Never",
+    ...(words.includes("--image") ? [] : ["--image", WEFT_IMAGE]),
+  ];
   return cluster.controlPlane.exec([...command, ...image, ...words], LONG);
 }
 
@@ -63,6 +67,8 @@ export async function killAgent({ machine }: Node): Promise<boolean> {
 
 /** What Weft's agent on a node says of itself; the parts that tests look at. */
 export interface WeftStatus {
+  readonly version: string;
+  readonly source: string;
   readonly ready: boolean;
   readonly waitingFor?: string;
   readonly peers: readonly {

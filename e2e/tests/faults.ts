@@ -132,7 +132,12 @@ export async function pair(cluster: Cluster): Promise<[PodObject, PodObject]> {
 export const removePair = (cluster: Cluster): Promise<void> => deletePods(cluster, "near", "far");
 
 /** Keeps one connection of each family busy for that long. Throws when one line of it is lost. */
-async function hold(cluster: Cluster, near: PodObject, far: PodObject, seconds: number): Promise<void> {
+export async function hold(
+  cluster: Cluster,
+  near: PodObject,
+  far: PodObject,
+  seconds: number,
+): Promise<void> {
   await Promise.all(
     addressesOfPod(far).map(async (address) => {
       const script = `netexec hold ${urlHost(address)}:${ECHO} ${seconds}`;

@@ -3,8 +3,17 @@
  * same files give the same bytes: names are sorted, times are zero, owners are root, modes are only "may run" or not.
  */
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, createReadStream, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
-import { statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  createReadStream,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { WeftError } from "@weft/base";
 

@@ -1,9 +1,19 @@
 /** weft controller: says of each node of a cluster whether its network works. */
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { createLogger, fdWriter, WeftError } from "@weft/base";
 import type { Command } from "commander";
 import { example } from "../help.ts";
+import { print } from "../output.ts";
 import { parseDuration } from "./agent.ts";
+
+interface Flags {
+  readonly namespace?: string;
+  readonly identity?: string;
+  readonly grace: string;
+  readonly readyFile?: string;
+  readonly kubeconfig?: string;
+}
 
 export function controllerCommand(program: Command): void {
   const controller = program
@@ -12,37 +22,54 @@ export function controllerCommand(program: Command): void {
     .option("--namespace <name>", "namespace of agents and lease (default: that of the credentials)")
     .option("--identity <name>", "unique among controllers (default: host name and process)")
     .option("--grace <duration>", "how long an agent may be away before its node has no network", "60s")
+    .option("--ready-file <file>", "made once the API server has answered, for weft controller ready")
     .option("--kubeconfig <file>", "the cluster (in a pod: its service account)")
-    .action(
-      async (flags: { namespace?: string; identity?: string; grace: string; kubeconfig?: string }) => {
-        const grace = parseDuration(flags.grace);
-        if (grace <= 0) {
-          throw new WeftError("invalid", `--grace ${flags.grace} is no time`, { hint: "Write it like 60s." });
-        }
-        const { createClient, loadCredentials } = await import("@weft/cluster/client");
-        const { runController } = await import("@weft/controller");
-        const { VERSION } = await import("@weft/agent");
-        const logger = createLogger(fdWriter(2));
-        const client = createClient({
-          credentials: loadCredentials(flags.kubeconfig === undefined ? {} : { path: flags.kubeconfig }),
-          userAgent: `weft-controller/${VERSION}`,
-          logger,
-        });
-        const stopping = new AbortController();
-        for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stopping.abort());
-        const namespace = flags.namespace ?? client.namespace;
-        logger.info("starting", { version: VERSION, server: client.server, namespace });
-        await runController({
-          client,
-          namespace,
-          identity: flags.identity ?? `${hostname()}-${process.pid}`,
-          grace,
-          logger,
-          signal: stopping.signal,
-        });
-        client.close();
-        process.exit(0);
-      },
-    );
+    .action(async (flags: Flags) => {
+      const grace = parseDuration(flags.grace);
+      if (grace <= 0) {
+        throw new WeftError("invalid", `--grace ${flags.grace} is no time`, { hint: "Write it like 60s." });
+      }
+      const { createClient, loadCredentials } = await import("@weft/cluster/client");
+      const { runController } = await import("@weft/controller");
+      const { VERSION } = await import("@weft/agent");
+      // Of a container that was started again.
+      if (flags.readyFile !== undefined) rmSync(flags.readyFile, { force: true });
+      const logger = createLogger(fdWriter(2));
+      const client = createClient({
+        credentials: loadCredentials(flags.kubeconfig === undefined ? {} : { path: flags.kubeconfig }),
+        userAgent: `weft-controller/${VERSION}`,
+        logger,
+      });
+      const stopping = new AbortController();
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stopping.abort());
+      const namespace = flags.namespace ?? client.namespace;
+      logger.info("starting", { version: VERSION, server: client.server, namespace });
+      await runController({
+        client,
+        namespace,
+        identity: flags.identity ?? `${hostname()}-${process.pid}`,
+        grace,
+        logger,
+        signal: stopping.signal,
+        onReady: () => {
+          if (flags.readyFile !== undefined) writeFileSync(flags.readyFile, "");
+        },
+      });
+      client.close();
+      process.exit(0);
+    });
   example(controller, "weft controller --kubeconfig ~/.kube/config --namespace weft-system");
+
+  const ready = controller
+    .command("ready")
+    .description("exit code 0 when the controller beside this has reached the API server")
+    .requiredOption("--file <file>", "what the controller was given as --ready-file")
+    .action(({ file }: { file: string }) => {
+      if (existsSync(file)) return print("ready");
+      throw new WeftError("unavailable", "the controller has not reached the API server yet", {
+        object: file,
+        hint: "Its log says which server it asks, and what comes of it.",
+      });
+    });
+  example(ready, "weft controller ready --file /tmp/ready");
 }

@@ -11,7 +11,11 @@ export function imageCommand(program: Command): void {
   const image = program
     .command("image")
     .description("write Weft's container image: this executable and what it loads, without a base image")
-    .option("--output <file>", "the archive, for docker load, podman load, ctr images import, skopeo", "weft.tar")
+    .option(
+      "--output <file>",
+      "the archive, for docker load, podman load, ctr images import, skopeo",
+      "weft.tar",
+    )
     .option("--name <name>", "repository and tag", imageOf(VERSION))
     .option("--json", "name, identity and file as JSON")
     .action(async (flags: { output: string; name: string; json?: boolean }) => {

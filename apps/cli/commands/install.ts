@@ -200,7 +200,10 @@ function credentialsOf({ kubeconfig, context }: ClusterFlags): Credentials | und
 }
 
 function clientOf(credentials: Credentials | undefined): ApiClient {
-  return createClient({ credentials: credentials ?? loadCredentials(), userAgent: `weft-install/${VERSION}` });
+  return createClient({
+    credentials: credentials ?? loadCredentials(),
+    userAgent: `weft-install/${VERSION}`,
+  });
 }
 
 /** What was asked for; else the kubeconfig's server, if nodes can reach it by that address; else the service. */

@@ -8,7 +8,10 @@ import type { KubernetesObject } from "@weft/cluster/client";
 import { securityContext } from "../capabilities.ts";
 import type { InstallOptions } from "../options.ts";
 import { NAMES, selectorOf } from "./labels.ts";
-import { apiServerEnvironment, SECURITY } from "./pod.ts";
+import { apiServerEnvironment, SECURITY, TEMPORARY } from "./pod.ts";
+
+/** There once the API server has answered. */
+const READY_FILE = "/tmp/ready";
 
 const LEAVES = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map((key) => ({
   key,
@@ -55,7 +58,10 @@ const podSpec = (options: InstallOptions): object => ({
       name: "controller",
       image: options.image,
       imagePullPolicy: options.imagePullPolicy,
-      command: ["/bin/weft", "controller", "--namespace", "$(NAMESPACE)", "--identity", "$(POD_NAME)"],
+      command: [
+        ...["/bin/weft", "controller", "--namespace", "$(NAMESPACE)", "--identity", "$(POD_NAME)"],
+        ...["--ready-file", READY_FILE],
+      ],
       env: [
         { name: "NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
         { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
@@ -64,6 +70,13 @@ const podSpec = (options: InstallOptions): object => ({
       terminationMessagePolicy: "FallbackToLogsOnError",
       securityContext: securityContext([]),
       resources: { requests: { cpu: "10m", memory: "64Mi" } },
+      readinessProbe: {
+        exec: { command: ["/bin/weft", "controller", "ready", "--file", READY_FILE] },
+        periodSeconds: 5,
+        timeoutSeconds: 10,
+      },
+      volumeMounts: [TEMPORARY.mount],
     },
   ],
+  volumes: [TEMPORARY.volume],
 });

@@ -16,9 +16,7 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-const AGENT: readonly Rule[] = [
-  { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] },
-];
+const AGENT: readonly Rule[] = [{ apiGroups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] }];
 
 const CONTROLLER: readonly Rule[] = [
   { apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch", "patch"] },
