@@ -55,15 +55,22 @@ export async function changeSettings(cluster: Cluster, settings: WeftSettings): 
   await weftInstall(cluster, "--no-wait", "--backend", settings.backend);
 }
 
-/** Ends the agent's process on a node without warning; the kubelet starts it again. True if there was one. */
-export async function killAgent({ machine }: Node): Promise<boolean> {
+/** Sends a signal to Weft's agent or controller on a node. True if there was one. */
+export async function signalWeft(
+  { machine }: Node,
+  role: "agent" | "controller",
+  signal: "KILL" | "STOP" | "CONT",
+): Promise<boolean> {
   const script = `for p in /proc/[0-9]*; do
     case "$(tr '\\0' ' ' < $p/cmdline 2> /dev/null)" in
-      "/bin/weft agent --node "*) kill -KILL "\${p#/proc/}" && echo killed ;;
+      "/bin/weft ${role} --"*) kill -${signal} "\${p#/proc/}" && echo done ;;
     esac
   done; true`;
   return (await machine.exec(["sh", "-c", script])) !== "";
 }
+
+/** Ends the agent's process on a node without warning; the kubelet starts it again. True if there was one. */
+export const killAgent = (node: Node): Promise<boolean> => signalWeft(node, "agent", "KILL");
 
 /** What Weft's agent on a node says of itself; the parts that tests look at. */
 export interface WeftStatus {

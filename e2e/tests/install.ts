@@ -7,7 +7,14 @@ import { urlHost } from "../cluster/ranges.ts";
 import type { Cluster, Node } from "../cluster.ts";
 import { run, until } from "../command.ts";
 import { WEFT_IMAGE } from "../images/images.ts";
-import { WEFT_NAMESPACE, weftAttempt, weftInstall, weftNetwork, weftStatus } from "../networks/weft.ts";
+import {
+  signalWeft,
+  WEFT_NAMESPACE,
+  weftAttempt,
+  weftInstall,
+  weftNetwork,
+  weftStatus,
+} from "../networks/weft.ts";
 import { CACHE, CHECKOUT } from "../paths.ts";
 import { podsReachPods } from "./common.ts";
 import { hold } from "./faults.ts";
@@ -82,8 +89,10 @@ const takeover: Case = {
         )
       ).spec.holderIdentity ?? "";
     const first = await until("somebody leads", 30, async () => (await holder()) || undefined);
-    const force = ["--force", "--grace-period=0"];
-    await cluster.kubectl(["delete", "pod", "-n", WEFT_NAMESPACE, first, ...force]);
+    const { items } = await podsOf(cluster, "controller");
+    const leader = items.find((p) => first.startsWith(p.metadata.name));
+    // Not asked to end: it cannot give its lease back.
+    assert(await signalWeft(cluster.node(leader?.spec.nodeName ?? ""), "controller", "KILL"));
     const second = await until("another one leads", 60, async () => {
       const now = await holder();
       return now !== "" && now !== first ? now : undefined;
@@ -187,17 +196,12 @@ const wrongServer: Case = {
   },
 };
 
-const SIGNAL = (signal: "STOP" | "CONT"): string => `for p in /proc/[0-9]*; do
-    case "$(tr '\\0' ' ' < $p/cmdline 2> /dev/null)" in
-      "/bin/weft agent --node "*) kill -${signal} "\${p#/proc/}" ;;
-    esac
-  done`;
-
 const agentHangs: Case = {
   name: "an agent that hangs: its node is tainted as without a network, and not any more when it is back",
   async run(cluster) {
-    const { name, machine } = cluster.nodes[0] as Node;
-    await machine.exec(["sh", "-c", SIGNAL("STOP")]);
+    const node = cluster.nodes[0] as Node;
+    const { name } = node;
+    assert(await signalWeft(node, "agent", "STOP"));
     try {
       await until("the condition says so", 150, async () =>
         (await network(cluster, name)) === "True WeftIsNotReady" ? true : undefined,
@@ -206,7 +210,7 @@ const agentHangs: Case = {
         (await taints(cluster, name)).includes("node.kubernetes.io/network-unavailable") ? true : undefined,
       );
     } finally {
-      await machine.exec(["sh", "-c", SIGNAL("CONT")]);
+      await signalWeft(node, "agent", "CONT");
     }
     await until("the condition is taken back", 90, async () =>
       (await network(cluster, name)) === "False WeftIsReady" ? true : undefined,

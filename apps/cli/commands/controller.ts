@@ -20,7 +20,10 @@ export function controllerCommand(program: Command): void {
     .command("controller")
     .description("run the cluster's controller: it says of each node whether its network works")
     .option("--namespace <name>", "namespace of agents and lease (default: that of the credentials)")
-    .option("--identity <name>", "unique among controllers (default: host name and process)")
+    .option(
+      "--identity <name>",
+      "begins its name in the election, which is unique (default: the host's name)",
+    )
     .option("--grace <duration>", "how long an agent may be away before its node has no network", "60s")
     .option("--ready-file <file>", "made once the API server has answered, for weft controller ready")
     .option("--kubeconfig <file>", "the cluster (in a pod: its service account)")
@@ -47,7 +50,8 @@ export function controllerCommand(program: Command): void {
       await runController({
         client,
         namespace,
-        identity: flags.identity ?? `${hostname()}-${process.pid}`,
+        // A process that was started again in its pod is another one: it must not take itself for the last holder.
+        identity: `${flags.identity ?? hostname()}_${crypto.randomUUID().slice(0, 8)}`,
         grace,
         logger,
         signal: stopping.signal,
