@@ -1,6 +1,6 @@
 /** A node with an agent and pods, cleaned: looked at with ip and nft. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { spawnSyncIn } from "@weft/kernel/netns";
 import type { CleanupReport } from "./cleanup.ts";
 import { TestNode } from "./testing/node.ts";
@@ -56,6 +56,7 @@ test("forced: links, rules, routes, tables, files go; what is not Weft's stays; 
   mkdirSync(plugins, { recursive: true });
   for (const name of ["weft", "weft-loopback", ".weft.new", "bridge", "weft-other"])
     writeFileSync(`${plugins}/${name}`, "");
+  symlinkSync("weft-loopback", `${plugins}/loopback`);
   writeFileSync(`${node.root}/etc/cni/net.d/05-other.conflist`, "{}");
   const before = inKernel();
   for (const what of ["weft-vxlan", "10.240.1.0/24", "8700", "table inet weft\n", "table arp weft"])

@@ -9,12 +9,12 @@
  * Sysctls stay as they are (ip_forward, forwarding, accept_ra): what stood there before is not known, and others may
  * have come to rely on them.
  */
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describeError, WeftError } from "@weft/base";
 import { type Kernel, LINK_PREFIX, type NftFamily, ROUTE_PROTOCOL } from "@weft/kernel/port";
 import { SOCKET_PATH } from "@weft/plugin-weft";
-import { PLUGIN_FILES } from "./place.ts";
+import { LOOPBACK, LOOPBACK_TARGET, PLUGIN_FILES } from "./place.ts";
 
 export interface CleanupOptions {
   readonly kernel: Kernel;
@@ -112,9 +112,17 @@ function filesOf(root: string): Record<"configuration" | "plugins" | "state", Le
   const plugins = PLUGIN_FILES.join("|");
   return {
     configuration: matching("/etc/cni/net.d", /^10-weft\.conflist(\.tmp)?$/),
-    plugins: matching("/opt/cni/bin", new RegExp(`^(${plugins}|\\.(${plugins})\\.new)$`)),
+    plugins: [
+      ...(isOurLoopback(join(root, "/opt/cni/bin", LOOPBACK)) ? [file(`/opt/cni/bin/${LOOPBACK}`)] : []),
+      ...matching("/opt/cni/bin", new RegExp(`^(${plugins}|\\.(${plugins})\\.new)$`)),
+    ],
     state: [dirname(SOCKET_PATH), "/var/lib/weft"].filter((p) => existsSync(join(root, p))).map(file),
   };
+}
+
+function isOurLoopback(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat?.isSymbolicLink() === true && readlinkSync(path) === LOOPBACK_TARGET;
 }
 
 /** Where the agent of a node with that root listens. */

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -32,7 +33,8 @@ beforeAll(() => {
 const [loopback, plugin] = [join(to, "weft-loopback"), join(to, "weft")];
 
 test("both files, the executable first; a second time nothing is written", () => {
-  expect(placePlugin({ to, executable, shim })).toEqual([loopback, plugin]);
+  expect(placePlugin({ to, executable, shim })).toEqual([loopback, plugin, join(to, "loopback")]);
+  expect(readlinkSync(join(to, "loopback"))).toBe("weft-loopback");
   expect(readFileSync(plugin, "utf8")).toBe("shim");
   expect(statSync(loopback).mode & 0o777).toBe(0o755);
   const { ino } = statSync(loopback);
@@ -53,7 +55,14 @@ test("what differs is replaced: other bytes of the same size, a part of it, a lo
   writeFileSync(join(to, ".weft.new"), "of a placing that was killed");
   rmSync(plugin);
   expect(placePlugin({ to, executable, shim })).toEqual([plugin]);
-  expect(readdirSync(to).sort()).toEqual(["weft", "weft-loopback"]);
+  expect(readdirSync(to).sort()).toEqual(["loopback", "weft", "weft-loopback"]);
+});
+
+test("the loopback of somebody else stays", () => {
+  mkdirSync(to, { recursive: true });
+  writeFileSync(join(to, "loopback"), "theirs");
+  expect(placePlugin({ to, executable, shim })).toEqual([loopback, plugin]);
+  expect(readFileSync(join(to, "loopback"), "utf8")).toBe("theirs");
 });
 
 test("a plugin that is running is replaced under its feet, and goes on", async () => {

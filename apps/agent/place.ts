@@ -2,11 +2,15 @@
  * Puts the plugin's two files into a node's directory of CNI plugins. Runtimes may start them at any moment: each is
  * written under a hidden name beside its place and renamed, so there is always a whole one, old or new. The executable
  * comes first, because the shim falls back to it.
+ *
+ * containerd before 2.0 runs a plugin called "loopback" for every pod and fails without; most nodes have one from a
+ * package. Where there is none, ours gets that name, by a link.
  */
 import {
   closeSync,
   constants,
   copyFileSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -14,6 +18,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { WeftError } from "@weft/base";
@@ -26,8 +31,11 @@ export interface PlaceOptions {
   readonly shim: string | undefined;
 }
 
-/** In the order in which they are placed; removed in reverse. */
+/** In the order in which they are placed. */
 export const PLUGIN_FILES = ["weft-loopback", "weft"] as const;
+/** Ours only if it is a link to LOOPBACK_TARGET. */
+export const LOOPBACK = "loopback";
+export const LOOPBACK_TARGET = PLUGIN_FILES[0];
 
 /**
  * Gives the files that were written; those that were the same are left alone. Throws "permission" or "not-found" with
@@ -37,9 +45,9 @@ export function placePlugin({ to, executable, shim }: PlaceOptions): string[] {
   const sources = { "weft-loopback": executable, weft: shim ?? executable };
   try {
     mkdirSync(to, { recursive: true, mode: 0o755 });
-    return PLUGIN_FILES.filter((name) => placeFile(sources[name], join(to, name))).map((name) =>
-      join(to, name),
-    );
+    const written: string[] = PLUGIN_FILES.filter((name) => placeFile(sources[name], join(to, name)));
+    if (placeLoopback(join(to, LOOPBACK))) written.push(LOOPBACK);
+    return written.map((name) => join(to, name));
   } catch (error) {
     throw placeError(error, to);
   }
@@ -64,6 +72,18 @@ function placeFile(source: string, target: string): boolean {
     throw error;
   }
   return true;
+}
+
+function placeLoopback(path: string): boolean {
+  if (existsSync(path)) return false;
+  try {
+    symlinkSync(LOOPBACK_TARGET, path);
+    return true;
+  } catch (error) {
+    // Somebody put one there just now.
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
 }
 
 const PIECE = 1 << 20;

@@ -49,6 +49,8 @@ const bootstrap: Case = {
     const node = await cluster.addBareNode(2);
     // Nobody provides services on it: the API server must be reached without.
     await node.machine.running("kube-proxy").stop();
+    // Nor does a package provide the plugin that containerd runs first of all.
+    node.machine.remove("/opt/cni/bin/loopback");
     await cluster.kubectl(["taint", "node", node.name, `${STARTUP_TAINT}=:NoSchedule`]);
     await until(`an agent is sent to ${node.name}`, 30, async () => {
       const { items } = await agents(cluster);

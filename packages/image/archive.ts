@@ -7,6 +7,7 @@ import {
   chmodSync,
   copyFileSync,
   createReadStream,
+  existsSync,
   mkdirSync,
   renameSync,
   rmSync,
@@ -38,6 +39,9 @@ export interface ImageSource {
  * Throws "not-found" for a file that is not there, "internal" with tar's words.
  */
 export async function writeArchive(image: ImageSource, archive: string): Promise<string> {
+  if (!existsSync(dirname(archive))) {
+    throw new WeftError("not-found", `there is no directory ${dirname(archive)}`, { object: archive });
+  }
   const scratch = `${archive}.parts`;
   const root = join(scratch, "root");
   rmSync(scratch, { recursive: true, force: true });
