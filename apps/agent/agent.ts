@@ -12,7 +12,7 @@
  *                                                v                                   |
  *                                       reconcilers --> kernel --events--> DriftWatch
  *
- * Order of the start: ledger, what the last agent left half done, context from the cluster thread, first
+ * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the cluster thread, first
  * comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
  */
 import { mkdirSync } from "node:fs";
@@ -32,6 +32,7 @@ import { execute } from "./execute.ts";
 import { FabricState } from "./fabric-state.ts";
 import { KnownPods } from "./known-pods.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
+import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
 import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
@@ -67,6 +68,7 @@ export async function startAgent(
   const startedAt = Date.now();
   logger.info("starting", { version: VERSION, node: options.node, pid: process.pid });
   const kernel = openKernel(options.sysctls === undefined ? {} : { sysctls: options.sysctls });
+  const letGo = await beAlone(dirname(options.socket), logger);
   mkdirSync(dirname(options.ledger), { recursive: true, mode: 0o700 });
   const ledger = openLedger(options.ledger);
   if (ledger.rebooted) forgetOldBoot();
@@ -273,6 +275,7 @@ export async function startAgent(
       cluster.terminate();
       await plan.applier.stop();
       ledger.close();
+      letGo();
       logger.info("stopped");
     },
   };

@@ -245,6 +245,7 @@ async function onNode({ machine }: Node): Promise<string[]> {
     for f in -4 -6; do ip $f route show table all proto 87; ip $f rule | grep -w 8700; done
     nft list tables | grep -w weft
     ls -d /opt/cni/bin/*weft* /etc/cni/net.d/*weft* /run/weft /var/lib/weft 2> /dev/null
+    find /opt/cni/bin -lname '*weft*'
     true`;
   const said = await machine.exec(["sh", "-c", script]);
   return said.split("\n").filter((line) => line !== "");
