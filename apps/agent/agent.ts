@@ -206,6 +206,7 @@ export async function startAgent(
       if (message.error !== undefined) logger.warn("settings are not taken over", { error: message.error });
     } else if (message.type === "source-errors") {
       fabric.sourceErrors = message.errors;
+      fabric.sourceRead = true;
       for (const error of message.errors) logger.warn("bad manifest", { error });
     } else if (message.type === "source-state") fabric.sourceState = message.state;
     else if (message.type === "pods") {
