@@ -10,7 +10,12 @@ afterEach(async () => {
   await Promise.all(ending.splice(0).map((end) => end()));
 });
 
-function controller(api: FakeApi, identity = "c1", grace = 60_000): { stop(): Promise<void>; log: string[] } {
+function controller(
+  api: FakeApi,
+  identity = "c1",
+  grace = 60_000,
+  onContact: (fault: string | undefined) => void = () => {},
+): { stop(): Promise<void>; log: string[] } {
   const stopping = new AbortController();
   const log: string[] = [];
   const end = runController({
@@ -21,6 +26,7 @@ function controller(api: FakeApi, identity = "c1", grace = 60_000): { stop(): Pr
     election: ELECTION,
     logger: createLogger((line) => log.push(line)),
     signal: stopping.signal,
+    onContact,
   });
   const stop = async (): Promise<void> => {
     stopping.abort();
@@ -147,6 +153,24 @@ test("somebody changes the node in between: read again, nothing of theirs is los
   controller(api);
   await until(() => JSON.stringify(node(api, "a").spec?.taints) === JSON.stringify([OTHER]), "taints");
   expect(conflicts).toBe(0);
+});
+
+test("a server that cannot be used is named, until it can", async () => {
+  const api = new FakeApi();
+  putNode(api, "a");
+  putAgent(api, "a", true);
+  let denied = true;
+  api.intercept = ({ path }) =>
+    denied && path.includes("/leases/") ? failure(403, "Forbidden", "no right to the lease") : undefined;
+  const faults: (string | undefined)[] = [];
+  controller(api, "c1", 60_000, (fault) => {
+    faults.push(fault);
+    denied = false;
+  });
+  await until(() => condition(api, "a")?.status === "False", "it works after all");
+  expect(faults.length).toBe(2);
+  expect(faults[0]).toContain("no right to the lease");
+  expect(faults[1]).toBeUndefined();
 });
 
 test("a server that fails is asked again; a node that goes meanwhile is forgotten", async () => {

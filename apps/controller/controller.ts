@@ -14,6 +14,8 @@ import { type Clock, describeError, isNotFound, type Logger, systemClock } from 
 import {
   type ApiClient,
   createEventRecorder,
+  getObject,
+  LEASES,
   NODES,
   PODS,
   pathOf,
@@ -36,8 +38,8 @@ export interface ControllerOptions {
   /** Ends it; a lease that is held is released. */
   readonly signal: AbortSignal;
   readonly clock?: Clock;
-  /** Called when the API server has answered for the first time: there is a leader, oneself or another. */
-  readonly onReady?: () => void;
+  /** Hears why the API server cannot be used, whenever that changes; undefined once it could, and then no more. */
+  readonly onContact?: (fault: string | undefined) => void;
   /** Times of the election, for tests. */
   readonly election?: { leaseDuration: number; renewDeadline: number; retryPeriod: number };
 }
@@ -46,10 +48,12 @@ export const LEASE = "weft-controller";
 export const AGENT_SELECTOR = "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent";
 
 const RETRY_MS = 2000;
+const CONTACT_MS = 5000;
 
 /** Takes part in the election, and works while it leads. Resolves when the signal has ended it. */
 export async function runController(options: ControllerOptions): Promise<void> {
   const { client, namespace, identity, logger, signal, clock, election } = options;
+  await contact(options);
   await runLeaderElection({
     client,
     namespace,
@@ -59,12 +63,37 @@ export async function runController(options: ControllerOptions): Promise<void> {
     logger,
     ...(clock === undefined ? {} : { clock }),
     ...election,
-    onNewLeader(leader) {
-      logger.info("the leader is", { leader });
-      options.onReady?.();
-    },
+    onNewLeader: (leader) => logger.info("the leader is", { leader }),
     onStart: (leading) => lead(options, leading),
   });
+}
+
+/** Waits until the lease can be read, or is not there yet: with that the server, its certificate and the rights are right. */
+async function contact({
+  client,
+  namespace,
+  logger,
+  signal,
+  onContact,
+  clock,
+}: ControllerOptions): Promise<void> {
+  let told = "";
+  while (!signal.aborted) {
+    let fault: string | undefined;
+    try {
+      await getObject(client, LEASES, { namespace, name: LEASE }, { signal, timeout: CONTACT_MS });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!isNotFound(error)) fault = describeError(error);
+    }
+    if (fault === undefined) return onContact?.(undefined);
+    if (fault !== told) {
+      logger.warn("the API server cannot be used", { error: fault });
+      onContact?.(fault);
+      told = fault;
+    }
+    await new Promise<void>((resolve) => (clock ?? systemClock).setTimeout(resolve, RETRY_MS));
+  }
 }
 
 /** Until the signal. */

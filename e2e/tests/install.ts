@@ -182,7 +182,10 @@ const wrongServer: Case = {
     const { code, stderr } = await weftAttempt(cluster, ...words);
     assert.equal(code, 3, stderr);
     assert.match(stderr, /not ready after 25 s/);
-    assert.match(stderr, /controller/);
+    assert.match(
+      stderr,
+      new RegExp(`pod weft-controller-.*: Readiness probe failed: weft: ${escaped(wrong)}`),
+    );
     // Its agents go on with what they have on disk, and say so.
     await until("an agent says that the server is away", 60, async () => {
       for (const node of cluster.nodes) {
@@ -197,6 +200,8 @@ const wrongServer: Case = {
     await deletePods(cluster, "near", "far");
   },
 };
+
+const escaped = (text: string): string => text.replaceAll(/[[\]./]/g, "\\$&");
 
 const agentHangs: Case = {
   name: "an agent that hangs: its node is tainted as without a network, and not any more when it is back",

@@ -1,5 +1,5 @@
 /** weft controller: says of each node of a cluster whether its network works. */
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { createLogger, fdWriter, WeftError } from "@weft/base";
 import type { Command } from "commander";
@@ -25,7 +25,7 @@ export function controllerCommand(program: Command): void {
       "begins its name in the election, which is unique (default: the host's name)",
     )
     .option("--grace <duration>", "how long an agent may be away before its node has no network", "60s")
-    .option("--ready-file <file>", "made once the API server has answered, for weft controller ready")
+    .option("--ready-file <file>", "where to say whether the API server answers, for weft controller ready")
     .option("--kubeconfig <file>", "the cluster (in a pod: its service account)")
     .action(async (flags: Flags) => {
       const grace = parseDuration(flags.grace);
@@ -55,8 +55,8 @@ export function controllerCommand(program: Command): void {
         grace,
         logger,
         signal: stopping.signal,
-        onReady: () => {
-          if (flags.readyFile !== undefined) writeFileSync(flags.readyFile, "");
+        onContact: (fault) => {
+          if (flags.readyFile !== undefined) writeFileSync(flags.readyFile, fault ?? "");
         },
       });
       client.close();
@@ -69,10 +69,10 @@ export function controllerCommand(program: Command): void {
     .description("exit code 0 when the controller beside this has reached the API server")
     .requiredOption("--file <file>", "what the controller was given as --ready-file")
     .action(({ file }: { file: string }) => {
-      if (existsSync(file)) return print("ready");
-      throw new WeftError("unavailable", "the controller has not reached the API server yet", {
-        object: file,
-        hint: "Its log says which server it asks, and what comes of it.",
+      const fault = existsSync(file) ? readFileSync(file, "utf8") : "the controller is starting";
+      if (fault === "") return print("ready");
+      throw new WeftError("unavailable", fault, {
+        hint: "Is the address right that was given to weft install as --api-server?",
       });
     });
   example(ready, "weft controller ready --file /tmp/ready");
