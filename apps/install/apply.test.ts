@@ -274,7 +274,7 @@ test("refused while pods are on the network; those on the node's network and end
   put("web", { nodeName: "a" }, "Running");
   const error = await fault(leave(api).done);
   expect(hasCode(error, "busy")).toBe(true);
-  expect(describeError(error)).toMatch(/default\/web$/);
+  expect(describeError(error)).toBe("pods are on Weft's network: default/web");
   const stop = kubelets(api, () => ({ phase: "Succeeded" }));
   await leave(api, { force: true }).done;
   stop();

@@ -83,7 +83,13 @@ function killAgents(cluster: Cluster): { stop: () => Promise<number> } {
     while (going) {
       for (const node of cluster.nodes) {
         if (await killAgent(node)) killed++;
-        await Bun.sleep(1500);
+        // The kubelet takes seconds to start it: without waiting, all would be away nearly all of the time.
+        await until(
+          `the agent on ${node.name} is back`,
+          60,
+          async () => (await weftStatus(node)).ready || undefined,
+        );
+        await Bun.sleep(500);
         if (!going) break;
       }
     }
@@ -177,7 +183,8 @@ export const MANIFEST = "/etc/kubernetes/manifests/fixed.yaml";
 /** Kubelet makes it once the API server hears it. */
 export async function mirrorOf(cluster: Cluster, name: string): Promise<PodObject> {
   await until(`the mirror pod ${name} exists`, 60, async () => await cluster.get("pod", name), 500);
-  const [mirror] = await readyPods(cluster, [name]);
+  // After an outage a kubelet asks for its pods again only by and by.
+  const [mirror] = await readyPods(cluster, [name], 120);
   return mirror as PodObject;
 }
 

@@ -201,6 +201,22 @@ const wrongServer: Case = {
   },
 };
 
+const missingImage: Case = {
+  name: "an image that is missing is named, pods talk on, and the right one puts it right",
+  async run(cluster) {
+    const [first, second] = cluster.nodes as [Node, Node];
+    const pods = await runPods(cluster, pod("near", first.name), pod("far", second.name));
+    const image = ["--image", "weft.network/e2e/none:1", "--image-pull-policy", "Never"];
+    const { code, stderr } = await weftAttempt(cluster, "install", "--apply", "--timeout", "20s", ...image);
+    assert.equal(code, 3, stderr);
+    assert.match(stderr, /pod weft-agent-\w+ on node\d: .*ErrImageNeverPull.*weft\.network\/e2e\/none:1/);
+    await allReachAll(cluster, pods);
+    await weftInstall(cluster);
+    await allReachAll(cluster, pods);
+    await deletePods(cluster, "near", "far");
+  },
+};
+
 const escaped = (text: string): string => text.replaceAll(/[[\]./]/g, "\\$&");
 
 const agentHangs: Case = {
@@ -300,5 +316,5 @@ export const installSuite: Suite = {
     racks: [1, 2],
     network: weftNetwork({ backend: "auto" }),
   }),
-  cases: [bootstrap, again, takeover, upgrade, wrongServer, agentHangs, leaves],
+  cases: [bootstrap, again, takeover, upgrade, wrongServer, missingImage, agentHangs, leaves],
 };
