@@ -301,6 +301,10 @@ test("a node that is not clean is named with what is left, and nothing else is r
   expect(describeError(error)).toContain("b: cleanup: Error: LEFT file /opt/cni/bin/weft: EPERM");
   expect(api.objects(DAEMONSETS).length).toBe(1);
   expect(api.objects("/apis/rbac.authorization.k8s.io/v1/clusterroles").length).toBe(2);
+  expect(JSON.stringify(api.objects(DAEMONSETS))).toContain("uninstalling");
+  // Somebody may change their mind, and later again.
+  await run(api);
+  expect(JSON.stringify(api.objects(DAEMONSETS))).not.toContain("uninstalling");
   stop = kubelets(api, () => ({ phase: "Succeeded" }));
   await leave(api).done;
   stop();

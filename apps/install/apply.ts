@@ -9,9 +9,10 @@ import {
   getObject,
   type KubernetesObject,
   listObjects,
+  patchObject,
 } from "@weft/cluster/client";
 import { installObjects } from "./objects/index.ts";
-import { NAMES, selectorText } from "./objects/labels.ts";
+import { NAMES, selectorText, UNINSTALLING } from "./objects/labels.ts";
 import type { InstallOptions } from "./options.ts";
 import { DAEMONSETS, NAMESPACES, nameOf, placeOf, resourceOf } from "./resources.ts";
 
@@ -48,6 +49,7 @@ export async function applyInstall(options: ApplyOptions): Promise<ApplyReport> 
     signal?.throwIfAborted();
     const before = await existing(client, object);
     const keeps = object.kind === "ConfigMap" && before !== undefined && !withSettings;
+    if (before !== undefined && object.kind === DAEMONSETS.kind) await takeBack(client, before);
     const action = keeps ? "unchanged" : await applyOne(client, object, before, signal);
     objects.push({ object: nameOf(object), action });
     onObject(nameOf(object), action);
@@ -68,6 +70,20 @@ async function applyOne(
   });
   if (before === undefined) return "created";
   return after.metadata.resourceVersion === before.metadata.resourceVersion ? "unchanged" : "changed";
+}
+
+/** What an uninstall that was given up has put there; an apply leaves what it does not name. */
+async function takeBack(client: ApiClient, agents: KubernetesObject): Promise<void> {
+  const { spec } = agents as { spec?: { template?: { spec?: { nodeSelector?: Record<string, string> } } } };
+  if (spec?.template?.spec?.nodeSelector?.[UNINSTALLING] === undefined) return;
+  const patch = { spec: { template: { spec: { nodeSelector: { [UNINSTALLING]: null } } } } };
+  await patchObject(
+    client,
+    DAEMONSETS,
+    placeOf(agents) as { name: string; namespace: string },
+    "merge",
+    patch,
+  );
 }
 
 async function existing(client: ApiClient, object: KubernetesObject): Promise<KubernetesObject | undefined> {

@@ -19,7 +19,7 @@ import {
 } from "@weft/cluster/client";
 import { cleanupPod } from "./objects/cleanup.ts";
 import { installObjects } from "./objects/index.ts";
-import { MANAGED_LABEL, NAME_LABEL, NAMES } from "./objects/labels.ts";
+import { MANAGED_LABEL, NAME_LABEL, NAMES, UNINSTALLING } from "./objects/labels.ts";
 import {
   getIfThere,
   listAll,
@@ -168,7 +168,7 @@ async function refuseWhileInUse({ client, force }: UninstallOptions): Promise<vo
 async function stopAgents(options: UninstallOptions): Promise<void> {
   const { client, namespace, timeout } = options;
   const place = { namespace, name: NAMES.agent };
-  const patch = { spec: { template: { spec: { nodeSelector: { "weft.network/uninstalling": "true" } } } } };
+  const patch = { spec: { template: { spec: { nodeSelector: { [UNINSTALLING]: "true" } } } } };
   try {
     await patchObject(client, DAEMONSETS, place, "merge", patch);
   } catch (error) {

@@ -16,6 +16,9 @@ export const selectorText = (component: Component): string =>
     .map(([key, value]) => `${key}=${value}`)
     .join(",");
 
+/** In the agents' nodeSelector while they are taken away: no node has it. */
+export const UNINSTALLING = "weft.network/uninstalling";
+
 export const NAMES = {
   agent: "weft-agent",
   controller: "weft-controller",
