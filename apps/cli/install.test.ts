@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeApi, failure, serveApi } from "@weft/cluster/client/testing";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(110_000);
 const scratch = mkdtempSync(join(tmpdir(), "weft-cli-test-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
 const MAIN = join(import.meta.dir, "main.ts");

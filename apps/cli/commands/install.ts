@@ -1,42 +1,26 @@
-/** weft install and weft uninstall: print or apply what Weft is made of in a cluster. */
-import { readFileSync, writeSync } from "node:fs";
+/** weft install: print or apply what Weft is made of in a cluster. */
+import { readFileSync } from "node:fs";
 import { VERSION } from "@weft/agent";
-import { isNotFound, WeftError } from "@weft/base";
+import { WeftError } from "@weft/base";
 import { readDocuments } from "@weft/cluster";
-import {
-  type ApiClient,
-  type Credentials,
-  createClient,
-  kubeconfigCredentials,
-  loadCredentials,
-} from "@weft/cluster/client";
+import type { Credentials } from "@weft/cluster/client";
 import {
   apiServerOf,
   applyInstall,
   checkOptions,
-  DEFAULT_NAMESPACE,
   type InstallOptions,
   imageOf,
   installObjects,
   manifestText,
   parseApiServer,
   settingsOf,
-  uninstall,
   untilReady,
 } from "@weft/install";
 import type { Command } from "commander";
 import { example } from "../help.ts";
 import { paint, print, printJson } from "../output.ts";
 import { parseDuration } from "./agent.ts";
-
-interface ClusterFlags {
-  readonly kubeconfig?: string;
-  readonly context?: string;
-  readonly namespace: string;
-  readonly timeout: string;
-  readonly apply?: boolean;
-  readonly json?: boolean;
-}
+import { type ClusterFlags, clientOf, credentialsOf, say, withCluster } from "./cluster.ts";
 
 interface InstallFlags extends ClusterFlags {
   readonly image?: string;
@@ -50,14 +34,6 @@ interface InstallFlags extends ClusterFlags {
   readonly controllers?: string;
   readonly wait: boolean;
 }
-
-const withCluster = (command: Command): Command =>
-  command
-    .option("--kubeconfig <file>", "the cluster (default: KUBECONFIG, ~/.kube/config)")
-    .option("--context <name>", "context of the kubeconfig")
-    .option("--namespace <name>", "namespace of agents and controller", DEFAULT_NAMESPACE)
-    .option("--timeout <duration>", "how long to wait", "5m")
-    .option("--json", "the outcome, or without --apply the objects, as JSON");
 
 export function installCommand(program: Command): void {
   const install = withCluster(
@@ -113,41 +89,6 @@ export function installCommand(program: Command): void {
   );
 }
 
-export function uninstallCommand(program: Command): void {
-  const command = withCluster(
-    program
-      .command("uninstall")
-      .description("say what would be removed, or remove Weft from the cluster and clean its nodes")
-      .option("--apply", "do it"),
-  )
-    .option("--force", "also while pods are on Weft's network: they lose it")
-    .option("--image <name>", "image to clean nodes with (default: the agents')")
-    .action(async (flags: ClusterFlags & { force?: boolean; image?: string }) => {
-      const timeout = parseDuration(flags.timeout);
-      const { namespace } = checkOptions(
-        { namespace: flags.namespace, ...(flags.image === undefined ? {} : { image: flags.image }) },
-        VERSION,
-      );
-      const apply = flags.apply === true;
-      const client = clientOf(credentialsOf(flags));
-      const report = await uninstall({
-        client,
-        namespace,
-        apply,
-        force: flags.force === true,
-        image: flags.image,
-        timeout,
-        onStep: ({ object, action }) => say(`${apply ? "" : "would be: "}${object}: ${action}`),
-      });
-      client.close();
-      if (flags.json === true) printJson({ applied: apply, namespace, ...report });
-      else if (report.steps.length === 0) print(`there is no namespace ${namespace}: nothing to remove`);
-      else if (apply) print(paint("green", `Weft is gone from ${report.nodes.length} nodes`));
-      else print("nothing was changed: --apply does it");
-    });
-  example(command, "weft uninstall", "weft uninstall --apply");
-}
-
 function optionsOf(flags: InstallFlags): Partial<InstallOptions> {
   const document = flags.settings === undefined ? {} : readSettings(flags.settings);
   const settings = settingsOf(document, {
@@ -184,28 +125,6 @@ function readSettings(file: string): unknown {
   return documents[0]?.value;
 }
 
-/** Undefined: there is no kubeconfig, and none was named. */
-function credentialsOf({ kubeconfig, context }: ClusterFlags): Credentials | undefined {
-  const options = {
-    ...(kubeconfig === undefined ? {} : { path: kubeconfig }),
-    ...(context === undefined ? {} : { context }),
-  };
-  try {
-    return kubeconfigCredentials(options);
-  } catch (error) {
-    const named = kubeconfig !== undefined || context !== undefined || Boolean(process.env["KUBECONFIG"]);
-    if (named || !isNotFound(error)) throw error;
-    return undefined;
-  }
-}
-
-function clientOf(credentials: Credentials | undefined): ApiClient {
-  return createClient({
-    credentials: credentials ?? loadCredentials(),
-    userAgent: `weft-install/${VERSION}`,
-  });
-}
-
 /** What was asked for; else the kubeconfig's server, if nodes can reach it by that address; else the service. */
 function apiServer(flags: InstallFlags, credentials: Credentials | undefined): InstallOptions["apiServer"] {
   if (flags.apiServer === "service") return undefined;
@@ -219,8 +138,3 @@ function apiServer(flags: InstallFlags, credentials: Credentials | undefined): I
   }
   return found;
 }
-
-/** Progress and remarks: standard output is for the outcome. */
-const say = (line: string): void => {
-  writeSync(2, `${line}\n`);
-};
