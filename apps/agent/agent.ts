@@ -12,8 +12,8 @@
  *                                                v                                   |
  *                                       reconcilers --> kernel --events--> DriftWatch
  *
- * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the cluster thread, first
- * comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
+ * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the
+ * cluster thread, first comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
  */
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
@@ -206,7 +206,6 @@ export async function startAgent(
       if (message.error !== undefined) logger.warn("settings are not taken over", { error: message.error });
     } else if (message.type === "source-errors") {
       fabric.sourceErrors = message.errors;
-      fabric.sourceRead = true;
       for (const error of message.errors) logger.warn("bad manifest", { error });
     } else if (message.type === "source-state") fabric.sourceState = message.state;
     else if (message.type === "pods") {

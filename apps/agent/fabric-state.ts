@@ -21,8 +21,6 @@ export class FabricState {
   settingsError: string | undefined;
   sourceErrors: readonly string[] = [];
   sourceState = "";
-  /** A reading of the cluster was had: before, nothing that is missing in it is a problem of the cluster's. */
-  sourceRead = false;
   readonly #plan: Plan;
   readonly #onContext: (context: NodeContext) => void;
   readonly #facts = new Map<string, Fact>();
@@ -82,7 +80,6 @@ export class FabricState {
   }
 
   problems(): Problem[] {
-    if (!this.sourceRead) return [];
     return this.#of("problem").map((f) => f.problem);
   }
 

@@ -116,10 +116,11 @@ test("no container is privileged or has more than the capabilities that are expl
   for (const name of explained) expect(inDocs).toContain(`\`${name}\``);
 });
 
-test("agents may only read, and only nodes and pods", () => {
+test("agents may only read nodes and pods, and record events", () => {
   const role = objects().find((o) => o.kind === "ClusterRole" && o.metadata.name === "weft-agent");
   expect(role?.["rules"]).toEqual([
     { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] },
+    { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
   ]);
   const all = objects().flatMap((o) => (o["rules"] as { verbs: string[]; resources: string[] }[]) ?? []);
   for (const { verbs, resources } of all) {

@@ -75,7 +75,6 @@ export const killAgent = (node: Node): Promise<boolean> => signalWeft(node, "age
 /** What Weft's agent on a node says of itself; the parts that tests look at. */
 export interface WeftStatus {
   readonly version: string;
-  readonly source: string;
   readonly ready: boolean;
   readonly waitingFor?: string;
   readonly peers: readonly {

@@ -7,6 +7,7 @@
  *   /run/netns           pods' network namespaces; mounts that the runtime makes later must show up in here
  *   /proc/sys/net        sysctls for writing: a container's own /proc/sys is for reading only. Which namespace's
  *                        sysctls it shows follows the thread that opens a file, so one mount serves all pods.
+ *   /sys/fs/cgroup       for reading: which sandboxes live, for those that a runtime has forgotten
  *   /opt/cni/bin         to the init container alone, which places the plugin
  *
  * No host PID namespace: runtimes that speak CRI name pods' namespaces by files below /run/netns.
@@ -54,6 +55,7 @@ function podSpec(options: InstallOptions): object {
       hostPath("cni-bin", options.cniBinDir, "DirectoryOrCreate"),
       hostPath("netns", "/run/netns", "DirectoryOrCreate"),
       hostPath("sysctls", "/proc/sys/net", "Directory"),
+      hostPath("cgroups", "/sys/fs/cgroup", "Directory"),
       { name: "settings", configMap: { name: NAMES.settings, optional: true } },
       TEMPORARY.volume,
     ],
@@ -103,6 +105,7 @@ const agentContainer = (options: InstallOptions): object => ({
     { name: "cni-conf", mountPath: "/etc/cni/net.d" },
     { name: "netns", mountPath: "/run/netns", mountPropagation: "HostToContainer", readOnly: true },
     { name: "sysctls", mountPath: `${SYSCTLS}/net` },
+    { name: "cgroups", mountPath: "/host/sys/fs/cgroup", mountPropagation: "HostToContainer", readOnly: true },
     { name: "settings", mountPath: "/etc/weft", readOnly: true },
     TEMPORARY.mount,
   ],

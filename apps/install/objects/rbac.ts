@@ -1,7 +1,7 @@
 /**
- * Who may do what. An agent reads and writes nothing: whoever takes over a node gets no right to change another. The
- * controller alone writes, and of nodes only their status and their taints (the API has no finer right than to patch a
- * node).
+ * Who may do what. An agent reads, and writes nothing but events: whoever takes over a node gets no right to change
+ * another. The controller alone writes, and of nodes only their status and their taints (the API has no finer right than
+ * to patch a node).
  */
 import type { KubernetesObject } from "@weft/cluster/client";
 import type { InstallOptions } from "../options.ts";
@@ -16,7 +16,10 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-const AGENT: readonly Rule[] = [{ apiGroups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] }];
+const AGENT: readonly Rule[] = [
+  { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] },
+  { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
+];
 
 const CONTROLLER: readonly Rule[] = [
   { apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch", "patch"] },
