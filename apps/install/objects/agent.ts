@@ -105,7 +105,12 @@ const agentContainer = (options: InstallOptions): object => ({
     { name: "cni-conf", mountPath: "/etc/cni/net.d" },
     { name: "netns", mountPath: "/run/netns", mountPropagation: "HostToContainer", readOnly: true },
     { name: "sysctls", mountPath: `${SYSCTLS}/net` },
-    { name: "cgroups", mountPath: "/host/sys/fs/cgroup", mountPropagation: "HostToContainer", readOnly: true },
+    {
+      name: "cgroups",
+      mountPath: "/host/sys/fs/cgroup",
+      mountPropagation: "HostToContainer",
+      readOnly: true,
+    },
     { name: "settings", mountPath: "/etc/weft", readOnly: true },
     TEMPORARY.mount,
   ],
