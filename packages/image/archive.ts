@@ -21,6 +21,8 @@ import { WeftError } from "@weft/base";
 export interface ImageSource {
   /** Repository and tag: "example.org/hello:1". */
   readonly name: string;
+  /** More names of the same image. */
+  readonly aliases?: readonly string[];
   /** Path in the image to a file of this machine. */
   readonly files: Readonly<Record<string, string>>;
   /** Path in the image to what the file says. */
@@ -30,6 +32,8 @@ export interface ImageSource {
   /** Empty directories, as places for mounts. */
   readonly directories?: readonly string[];
   readonly entrypoint: readonly string[];
+  /** Arguments of the entry point when a container gives none. */
+  readonly command?: readonly string[];
   /** PATH of its processes; "/bin" when absent. */
   readonly path?: string;
 }
@@ -52,12 +56,18 @@ export async function writeArchive(image: ImageSource, archive: string): Promise
     const configuration = JSON.stringify({
       architecture: process.arch === "x64" ? "amd64" : process.arch,
       os: "linux",
-      config: { Entrypoint: image.entrypoint, Env: [`PATH=${image.path ?? "/bin"}`] },
+      config: {
+        Entrypoint: image.entrypoint,
+        ...(image.command === undefined ? {} : { Cmd: image.command }),
+        Env: [`PATH=${image.path ?? "/bin"}`],
+      },
       rootfs: { type: "layers", diff_ids: [`sha256:${layer}`] },
     });
     const identity = createHash("sha256").update(configuration).digest("hex");
     writeFileSync(join(scratch, `${identity}.json`), configuration);
-    const manifest = [{ Config: `${identity}.json`, RepoTags: [image.name], Layers: ["layer.tar"] }];
+    const manifest = [
+      { Config: `${identity}.json`, RepoTags: [image.name, ...(image.aliases ?? [])], Layers: ["layer.tar"] },
+    ];
     writeFileSync(join(scratch, "manifest.json"), JSON.stringify(manifest));
     await tar(`${archive}.new`, scratch, ["manifest.json", `${identity}.json`, "layer.tar"]);
     renameSync(`${archive}.new`, archive);
