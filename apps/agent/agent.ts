@@ -25,6 +25,7 @@ import { openLedger } from "@weft/ipam";
 import { openKernel } from "@weft/kernel";
 import type { PlanKind } from "@weft/model";
 import { dequeue, queued, sweep } from "@weft/plugin-weft";
+import { setAside } from "./aside.ts";
 import { Attachments } from "./attachments.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
@@ -221,8 +222,9 @@ export async function startAgent(
     await plan.applier.settled();
     await attachments.collect();
     await drainQueue();
-    readiness.begun();
+    // Before it is said to be ready: whoever waits for that finds pods' network to be ours.
     offer();
+    readiness.begun();
     housekeeping = setInterval(() => {
       offer();
       sweep(options.queue, Date.now());
@@ -235,6 +237,9 @@ export async function startAgent(
   function offer(): void {
     try {
       writeConflist(options);
+      const aside = pods.context?.exclusive === true ? setAside(options.conflist) : [];
+      if (aside.length > 0)
+        logger.info("other networks' configurations are set aside", { files: aside.join(" ") });
     } catch (error) {
       logger.error("cannot write the network configuration", {
         file: options.conflist,

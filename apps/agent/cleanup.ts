@@ -14,6 +14,7 @@ import { dirname, join } from "node:path";
 import { describeError, WeftError } from "@weft/base";
 import { type Kernel, LINK_PREFIX, type NftFamily, ROUTE_PROTOCOL } from "@weft/kernel/port";
 import { SOCKET_PATH } from "@weft/plugin-weft";
+import { asideIn, putBack } from "./aside.ts";
 import { LOOPBACK, LOOPBACK_TARGET, PLUGIN_FILES } from "./place.ts";
 
 export interface CleanupOptions {
@@ -35,6 +36,8 @@ export interface CleanupReport {
 const POD_LINK = new RegExp(`^${LINK_PREFIX}[0-9a-f]{11}$`);
 const OWN_LINK = new RegExp(`^${LINK_PREFIX}(-|[0-9a-f]{11}$)`);
 const FAMILIES: readonly NftFamily[] = ["inet", "arp", "ip", "ip6", "netdev", "bridge"];
+
+const CONFIGURATION = "/etc/cni/net.d";
 
 interface Leftover {
   readonly what: string;
@@ -111,7 +114,13 @@ function filesOf(root: string): Record<"configuration" | "plugins" | "state", Le
   };
   const plugins = PLUGIN_FILES.join("|");
   return {
-    configuration: matching("/etc/cni/net.d", /^10-weft\.conflist(\.tmp)?$/),
+    configuration: [
+      ...matching(CONFIGURATION, /^10-weft\.conflist(\.tmp)?$/),
+      ...asideIn(join(root, CONFIGURATION)).map((name) => ({
+        what: `${name} in place of its network's own file`,
+        remove: () => putBack(join(root, CONFIGURATION), name),
+      })),
+    ],
     plugins: [
       ...(isOurLoopback(join(root, "/opt/cni/bin", LOOPBACK)) ? [file(`/opt/cni/bin/${LOOPBACK}`)] : []),
       ...matching("/opt/cni/bin", new RegExp(`^(${plugins}|\\.(${plugins})\\.new)$`)),

@@ -9,6 +9,7 @@ import { controllerCommand } from "./commands/controller.ts";
 import { imageCommand } from "./commands/image.ts";
 import { installCommand } from "./commands/install.ts";
 import { labCommand } from "./commands/lab.ts";
+import { migrateCommand } from "./commands/migrate.ts";
 import { statusCommand } from "./commands/status.ts";
 import { uninstallCommand } from "./commands/uninstall.ts";
 import { workloadCommand } from "./commands/workload.ts";
@@ -27,6 +28,7 @@ export function buildProgram(): Command {
   statusCommand(program);
   installCommand(program);
   uninstallCommand(program);
+  migrateCommand(program);
   imageCommand(program);
   agentCommand(program);
   controllerCommand(program);

@@ -1,5 +1,6 @@
 /** Nodes and agents' pods of the API into what the controller looks at. Whatever is missing or malformed counts as not there. */
 import type { KubernetesObject } from "@weft/cluster/client";
+import { NETWORK_LABEL } from "@weft/model";
 import { CONDITION, type NodeRow, STARTUP_TAINT } from "./node-state.ts";
 
 export interface AgentPod {
@@ -27,6 +28,7 @@ export function decodeNode(object: KubernetesObject): NodeRow {
         ? undefined
         : { status: text(network["status"]), reason: text(network["reason"]) },
     hasStartupTaint: taintsOf(object).some((t) => t["key"] === STARTUP_TAINT),
+    isOthers: fields(object.metadata["labels"])[NETWORK_LABEL] === "other",
   };
 }
 

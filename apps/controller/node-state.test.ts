@@ -8,6 +8,7 @@ const row = (over: Partial<NodeRow> = {}): NodeRow => ({
   uid: "u",
   network: undefined,
   hasStartupTaint: false,
+  isOthers: false,
   ...over,
 });
 
@@ -17,6 +18,18 @@ test("a ready agent: the network is available, the start-up taint goes, and noth
   expect(first.removeTaint).toBe(true);
   const then = wantedOf(row({ network: { status: "False", reason: "WeftIsReady" } }), undefined, GRACE);
   expect(then).toEqual({ removeTaint: false });
+});
+
+test("a node of another network is left alone, whatever it says and however its agent is", () => {
+  for (const network of [
+    undefined,
+    { status: "False", reason: "FlannelIsUp" },
+    { status: "True", reason: "x" },
+  ])
+    for (const since of [undefined, 0, GRACE * 2])
+      expect(wantedOf(row({ network, hasStartupTaint: true, isOthers: true }), since, GRACE)).toEqual({
+        removeTaint: false,
+      });
 });
 
 test("somebody else's condition is taken over: a cloud provider says True until there are routes", () => {

@@ -6,6 +6,9 @@
  *   not ready for longer            NetworkUnavailable True, WeftIsNotReady: Kubernetes then taints the node
  *                                   node.kubernetes.io/network-unavailable:NoSchedule by itself
  *
+ *   label weft.network/network      of another network: it is left alone (apps/install/migrate)
+ *   "other"
+ *
  * A node that is new has no such condition; until its agent is ready its kubelet reports that there is no CNI
  * configuration, which keeps pods away as well.
  */
@@ -20,6 +23,8 @@ export interface NodeRow {
   readonly uid: string | undefined;
   readonly network: { readonly status: string; readonly reason: string } | undefined;
   readonly hasStartupTaint: boolean;
+  /** Another network serves its pods, and speaks for it. */
+  readonly isOthers: boolean;
 }
 
 export interface Wanted {
@@ -51,6 +56,7 @@ const notReady = (grace: number) =>
  * `notReadyFor` is undefined when the agent is ready, else for how many milliseconds it has been seen not to be.
  */
 export function wantedOf(node: NodeRow, notReadyFor: number | undefined, grace: number): Wanted {
+  if (node.isOthers) return { removeTaint: false };
   if (notReadyFor === undefined) {
     return { removeTaint: node.hasStartupTaint, ...(same(node, READY) ? {} : { condition: READY }) };
   }

@@ -47,6 +47,9 @@ export interface UninstallOptions {
   readonly every?: number;
 }
 
+/** What a clean-up of nodes needs. */
+export type CleanOptions = Pick<UninstallOptions, "client" | "namespace" | "force" | "timeout" | "every">;
+
 export interface Step {
   readonly object: string;
   readonly action: string;
@@ -84,7 +87,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   if ((await getIfThere(client, NAMESPACES, { name: namespace })) === undefined) {
     return { steps, nodes: [] };
   }
-  const install = await installed(options);
+  const install = await installedOptions(options);
   await refuseWhileInUse(options);
   const nodes = (await listNodes(client)).filter((n) => isLinux(n));
   const stop = async (resource: Resource, name: string): Promise<void> => {
@@ -103,7 +106,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   );
   for (const node of nodes.filter(hasOurCondition)) {
     await step(`Node ${node.metadata.name}`, "condition NetworkUnavailable removed", () =>
-      forget(client, node),
+      forgetCondition(client, node),
     );
   }
   await stop(DAEMONSETS, NAMES.agent);
@@ -123,7 +126,11 @@ const isLinux = ({ metadata }: NodeObject): boolean => {
 };
 
 /** The install as it is, as far as the clean-up needs it. */
-async function installed({ client, namespace, image }: UninstallOptions): Promise<InstallOptions> {
+export async function installedOptions({
+  client,
+  namespace,
+  image,
+}: Pick<UninstallOptions, "client" | "namespace" | "image">): Promise<InstallOptions> {
   const agents = await getIfThere<AgentTemplate>(client, DAEMONSETS, { namespace, name: NAMES.agent });
   const container = agents?.spec.template.spec.containers[0];
   const used = image ?? container?.image;
@@ -183,8 +190,8 @@ async function stopAgents(options: UninstallOptions): Promise<void> {
   });
 }
 
-async function cleanNodes(
-  options: UninstallOptions,
+export async function cleanNodes(
+  options: CleanOptions,
   install: InstallOptions,
   nodes: readonly string[],
 ): Promise<void> {
@@ -220,7 +227,7 @@ async function notClean(client: ApiClient, pods: readonly PodObject[]): Promise<
   });
 }
 
-async function removeCleanupPods(options: UninstallOptions): Promise<void> {
+async function removeCleanupPods(options: CleanOptions): Promise<void> {
   const { client, namespace, timeout } = options;
   for (const { metadata } of await podsOf(client, namespace, "cleanup"))
     await deleteObject(client, PODS, { namespace, name: metadata.name });
@@ -231,7 +238,7 @@ async function removeCleanupPods(options: UninstallOptions): Promise<void> {
 
 /** Waits until `left` is empty. Throws "timeout" with what is left. */
 async function until(
-  { every = 500 }: UninstallOptions,
+  { every = 500 }: CleanOptions,
   timeout: number,
   what: string,
   left: () => Promise<readonly string[]>,
@@ -256,7 +263,7 @@ const ourCondition = (node: NodeObject) =>
 const hasOurCondition = (node: NodeObject): boolean => ourCondition(node) !== undefined;
 
 /** The next network says for itself whether it works. */
-async function forget(client: ApiClient, { metadata }: NodeObject): Promise<void> {
+export async function forgetCondition(client: ApiClient, { metadata }: NodeObject): Promise<void> {
   await patchObject(
     client,
     NODES,

@@ -13,6 +13,7 @@
  * No host PID namespace: runtimes that speak CRI name pods' namespaces by files below /run/netns.
  */
 import type { KubernetesObject } from "@weft/cluster/client";
+import { NETWORK_LABEL } from "@weft/model";
 import { CAPABILITIES, securityContext } from "../capabilities.ts";
 import type { InstallOptions } from "../options.ts";
 import { NAMES, selectorOf } from "./labels.ts";
@@ -35,12 +36,24 @@ export function agentObject(options: InstallOptions): KubernetesObject {
   };
 }
 
+/** Nodes of a cluster on the move to Weft that have not been moved are another network's (migrate/labels.ts). */
+const NOT_OTHERS = {
+  nodeAffinity: {
+    requiredDuringSchedulingIgnoredDuringExecution: {
+      nodeSelectorTerms: [
+        { matchExpressions: [{ key: NETWORK_LABEL, operator: "NotIn", values: ["other"] }] },
+      ],
+    },
+  },
+};
+
 function podSpec(options: InstallOptions): object {
   return {
     serviceAccountName: NAMES.agent,
     hostNetwork: true,
     dnsPolicy: "Default",
     nodeSelector: { "kubernetes.io/os": "linux" },
+    affinity: NOT_OTHERS,
     // A node without its network is of no use, whatever it is tainted with.
     priorityClassName: "system-node-critical",
     tolerations: [{ operator: "Exists" }],
