@@ -43,7 +43,7 @@ export function readNode(object: Field, notes: Notes): NodeRows {
     return { prefix, node: name, origin: originOf("Node", metadata, false, field) };
   });
   const addresses = readAddresses(object.at("status").at("addresses"));
-  const network = readNetwork(object, metadata);
+  const network = networkOf(metadata);
   const node = {
     name,
     addresses,
@@ -53,15 +53,10 @@ export function readNode(object: Field, notes: Notes): NodeRows {
   return { node, blocks };
 }
 
-function readNetwork(object: Field, { labels }: Metadata): NodeNetwork | undefined {
+/** Any other value counts as none, as it does for the agents' DaemonSet: a slip must not take a node's routes away. */
+function networkOf({ labels }: Metadata): NodeNetwork | undefined {
   const value = labels[NETWORK_LABEL];
-  if (value === undefined || value === "weft" || value === "other") return value;
-  object
-    .at("metadata")
-    .at("labels")
-    .at(NETWORK_LABEL)
-    .fault(unsupported(value, ["weft", "other"]));
-  return undefined;
+  return value === "weft" || value === "other" ? value : undefined;
 }
 
 /** The first InternalIP of each family, in the order of the list. */
