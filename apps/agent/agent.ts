@@ -12,8 +12,8 @@
  *                                                v                                   |
  *                                       reconcilers --> kernel --events--> DriftWatch
  *
- * Order of the start: ledger, what the last agent left half done, context from the cluster thread, first
- * comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
+ * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the
+ * cluster thread, first comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
  */
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
@@ -25,6 +25,7 @@ import { openLedger } from "@weft/ipam";
 import { openKernel } from "@weft/kernel";
 import type { PlanKind } from "@weft/model";
 import { dequeue, queued, sweep } from "@weft/plugin-weft";
+import { setAside } from "./aside.ts";
 import { Attachments } from "./attachments.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
@@ -32,6 +33,7 @@ import { execute } from "./execute.ts";
 import { FabricState } from "./fabric-state.ts";
 import { KnownPods } from "./known-pods.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
+import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
 import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
@@ -66,7 +68,8 @@ export async function startAgent(
 ): Promise<RunningAgent> {
   const startedAt = Date.now();
   logger.info("starting", { version: VERSION, node: options.node, pid: process.pid });
-  const kernel = openKernel();
+  const kernel = openKernel(options.sysctls === undefined ? {} : { sysctls: options.sysctls });
+  const letGo = await beAlone(dirname(options.socket), logger);
   mkdirSync(dirname(options.ledger), { recursive: true, mode: 0o700 });
   const ledger = openLedger(options.ledger);
   if (ledger.rebooted) forgetOldBoot();
@@ -160,6 +163,7 @@ export async function startAgent(
       if (reason !== undefined) throw new CniError(OWN_CODE.nodeNotReady, reason);
       return {};
     },
+    "POST /v1/alive": async () => ({}),
     "GET /v1/status": async () => status(),
     "GET /v1/drift": () => plan.drift(options.node),
     "POST /v1/pause": async (body) => {
@@ -218,8 +222,9 @@ export async function startAgent(
     await plan.applier.settled();
     await attachments.collect();
     await drainQueue();
-    readiness.begun();
+    // Before it is said to be ready: whoever waits for that finds pods' network to be ours.
     offer();
+    readiness.begun();
     housekeeping = setInterval(() => {
       offer();
       sweep(options.queue, Date.now());
@@ -232,6 +237,9 @@ export async function startAgent(
   function offer(): void {
     try {
       writeConflist(options);
+      const aside = pods.context?.exclusive === true ? setAside(options.conflist) : [];
+      if (aside.length > 0)
+        logger.info("other networks' configurations are set aside", { files: aside.join(" ") });
     } catch (error) {
       logger.error("cannot write the network configuration", {
         file: options.conflist,
@@ -272,6 +280,7 @@ export async function startAgent(
       cluster.terminate();
       await plan.applier.stop();
       ledger.close();
+      letGo();
       logger.info("stopped");
     },
   };

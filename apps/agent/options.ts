@@ -16,6 +16,8 @@ export interface AgentOptions {
   /** Copy of the settings in force: what counts when the file is invalid at the next start. */
   readonly lastSettings: string;
   readonly conflist: string;
+  /** Where /proc/sys can be written, when not there. */
+  readonly sysctls: string | undefined;
 }
 
 export interface AgentFlags {
@@ -24,6 +26,7 @@ export interface AgentFlags {
   readonly cluster?: string;
   readonly kubeconfig?: string;
   readonly settings?: string;
+  readonly sysctls?: string;
 }
 
 export function agentOptions(flags: AgentFlags): AgentOptions {
@@ -41,6 +44,7 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     ledger: `${root}/var/lib/weft/ledger.sqlite`,
     lastSettings: `${root}/var/lib/weft/settings.json`,
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
+    sysctls: flags.sysctls,
   };
 }
 

@@ -9,9 +9,9 @@ import {
   parseIp,
   parsePrefix,
 } from "@weft/base";
-import type { Block, Node } from "@weft/model";
+import { type Block, NETWORK_LABEL, type Node, type NodeNetwork } from "@weft/model";
 import type { Field } from "./field.ts";
-import { originOf, readMetadata } from "./metadata.ts";
+import { type Metadata, originOf, readMetadata } from "./metadata.ts";
 import { hasEffect, NODE_SPEC_KNOWN, type Notes, noteOthers } from "./unhonoured.ts";
 
 const ADDRESS_TYPES = ["InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"];
@@ -43,7 +43,20 @@ export function readNode(object: Field, notes: Notes): NodeRows {
     return { prefix, node: name, origin: originOf("Node", metadata, false, field) };
   });
   const addresses = readAddresses(object.at("status").at("addresses"));
-  return { node: { name, addresses, origin: originOf("Node", metadata, false) }, blocks };
+  const network = networkOf(metadata);
+  const node = {
+    name,
+    addresses,
+    origin: originOf("Node", metadata, false),
+    ...(network === undefined ? {} : { network }),
+  };
+  return { node, blocks };
+}
+
+/** Any other value counts as none, as it does for the agents' DaemonSet: a slip must not take a node's routes away. */
+function networkOf({ labels }: Metadata): NodeNetwork | undefined {
+  const value = labels[NETWORK_LABEL];
+  return value === "weft" || value === "other" ? value : undefined;
 }
 
 /** The first InternalIP of each family, in the order of the list. */

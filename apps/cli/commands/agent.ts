@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { askAgent, findAgents, type Where } from "../agent-client.ts";
 import { example } from "../help.ts";
 import { print } from "../output.ts";
+import { nodeCommands } from "./agent-node.ts";
 
 export function agentCommand(program: Command): void {
   const agent = program
@@ -15,6 +16,7 @@ export function agentCommand(program: Command): void {
     .option("--cluster <directory>", "directory of Node manifests (default: ROOT/etc/weft/cluster)")
     .option("--kubeconfig <file>", "read the cluster from the Kubernetes API (in a pod: its service account)")
     .option("--settings <file>", "settings of the network (default: ROOT/etc/weft/settings.yaml)")
+    .option("--sysctls <directory>", "where /proc/sys can be written, when not there")
     .action(
       async (flags: {
         node?: string;
@@ -22,6 +24,7 @@ export function agentCommand(program: Command): void {
         cluster?: string;
         kubeconfig?: string;
         settings?: string;
+        sysctls?: string;
       }) => {
         const { agentOptions, startAgent } = await import("@weft/agent");
         const running = await startAgent(agentOptions(flags));
@@ -31,6 +34,7 @@ export function agentCommand(program: Command): void {
       },
     );
   example(agent, "weft agent --node node1 --cluster /etc/weft/cluster");
+  nodeCommands(agent);
 
   const pause = agent
     .command("pause")
