@@ -97,7 +97,7 @@ const agentContainer = (options: InstallOptions): object => ({
   ],
   terminationMessagePolicy: "FallbackToLogsOnError",
   securityContext: securityContext(CAPABILITIES.agent),
-  resources: { requests: { cpu: "50m", memory: "128Mi" } },
+  resources: { requests: { cpu: "100m", memory: "128Mi" } },
   readinessProbe: {
     exec: { command: ["/bin/weft", "agent", "ready"] },
     periodSeconds: 5,
