@@ -1,0 +1,101 @@
+/** Which form of an answer a client asks for, and bodies of requests into values. */
+import { parse } from "yaml";
+import { badRequest, notAcceptable, tooLarge, unsupportedMedia } from "../errors.ts";
+import { decodeProtobuf } from "../protobuf/decode.ts";
+
+export type Form = "json" | "yaml" | "table" | "partial";
+
+/** The first media type of an Accept header that this server has. Throws 406. */
+export function formOf(accept: string | null): Form {
+  if (accept === null || accept.trim() === "") return "json";
+  for (const offer of accept.split(",")) {
+    const [type = "", ...parameters] = offer.split(";").map((part) => part.trim());
+    const as = parameters.find((p) => p.startsWith("as="))?.slice(3);
+    if (/^(application\/(json|\*)|\*\/\*)$/.test(type)) {
+      if (as === undefined) return "json";
+      if (as === "Table") return "table";
+      if (as === "PartialObjectMetadata" || as === "PartialObjectMetadataList") return "partial";
+    } else if (type === "application/yaml" && as === undefined) return "yaml";
+  }
+  throw notAcceptable();
+}
+
+/** Bytes of a body at most, as kube-apiserver has it. */
+export const BODY_LIMIT = 3 * 1024 * 1024;
+
+/** The media type without its parameters. */
+export const mediaType = (header: string | null): string =>
+  (header ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+
+/** The whole body. Throws 413. */
+export async function readBytes(request: Request): Promise<Uint8Array> {
+  const announced = Number(request.headers.get("content-length") ?? 0);
+  if (announced > BODY_LIMIT) throw tooLarge(BODY_LIMIT);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = request.body?.getReader();
+  for (;;) {
+    const next = await reader?.read();
+    if (next === undefined || next.done) break;
+    size += next.value.length;
+    if (size > BODY_LIMIT) {
+      await reader?.cancel();
+      throw tooLarge(BODY_LIMIT);
+    }
+    chunks.push(next.value);
+  }
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+/** A body that is JSON, or YAML or protobuf where its type says so; undefined for an empty one. Throws 400, 415. */
+export function parseBody(bytes: Uint8Array, type: string): unknown {
+  if (bytes.length === 0) return undefined;
+  if (type === "application/vnd.kubernetes.protobuf") return decodeProtobuf(bytes);
+  const text = decodeText(bytes);
+  if (/^(application\/json|application\/[a-z-]+\+json|)$/.test(type)) {
+    try {
+      refuseDepth(text);
+      return JSON.parse(text);
+    } catch (error) {
+      throw badRequest(`the body of the request is not JSON: ${(error as Error).message}`);
+    }
+  }
+  if (type === "application/yaml") {
+    try {
+      return parse(text, { maxAliasCount: 100 });
+    } catch (error) {
+      throw badRequest(`the body of the request is not YAML: ${(error as Error).message}`);
+    }
+  }
+  throw unsupportedMedia(
+    "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+  );
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    throw badRequest("the body of the request is not UTF-8");
+  }
+}
+
+/** Levels of an object at most: whatever walks along it must have an end. */
+const MOST_DEPTH = 500;
+
+function refuseDepth(text: string): void {
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (quoted) {
+      if (c === 0x5c) i++;
+      else if (c === 0x22) quoted = false;
+    } else if (c === 0x22) quoted = true;
+    else if (c === 0x7b || c === 0x5b) {
+      if (++depth > MOST_DEPTH) throw new Error(`it is more than ${MOST_DEPTH} levels deep`);
+    } else if (c === 0x7d || c === 0x5d) depth--;
+  }
+}

@@ -1,0 +1,35 @@
+/** All resources that are always there: one line each. */
+import type { Resource } from "../resource.ts";
+import { DEFINITIONS_RESOURCE } from "./definition.ts";
+import { EVENTS, NEW_EVENTS } from "./event.ts";
+import {
+  CONFIG_MAPS,
+  ENDPOINT_SLICES,
+  LEASES,
+  NAMESPACES,
+  NETWORK_POLICIES,
+  NODES,
+  SECRETS,
+  SERVICE_ACCOUNTS,
+} from "./plain.ts";
+import { PODS } from "./pod.ts";
+import { SERVICES } from "./service.ts";
+import { DEPLOYMENTS, REPLICA_SETS } from "./workloads.ts";
+
+export const BUILT_IN: readonly Resource[] = [
+  CONFIG_MAPS,
+  EVENTS,
+  NAMESPACES,
+  NODES,
+  PODS,
+  SECRETS,
+  SERVICE_ACCOUNTS,
+  SERVICES,
+  DEPLOYMENTS,
+  REPLICA_SETS,
+  DEFINITIONS_RESOURCE,
+  LEASES,
+  ENDPOINT_SLICES,
+  NEW_EVENTS,
+  NETWORK_POLICIES,
+];
