@@ -10,6 +10,7 @@ import { imageCommand } from "./commands/image.ts";
 import { installCommand } from "./commands/install.ts";
 import { labCommand } from "./commands/lab.ts";
 import { migrateCommand } from "./commands/migrate.ts";
+import { serverCommand } from "./commands/server.ts";
 import { statusCommand } from "./commands/status.ts";
 import { uninstallCommand } from "./commands/uninstall.ts";
 import { workloadCommand } from "./commands/workload.ts";
@@ -32,6 +33,7 @@ export function buildProgram(): Command {
   imageCommand(program);
   agentCommand(program);
   controllerCommand(program);
+  serverCommand(program);
   completionCommand(program);
   workloadCommand(program);
   example(program, "weft lab up", "weft check", "weft status");

@@ -1,0 +1,293 @@
+/** The real kubectl against `weft server`. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import {
+  findKubectl,
+  removeDirectory,
+  type ServerProcess,
+  startProcess,
+  temporaryDirectory,
+} from "./testing/process.ts";
+
+const kubectl = findKubectl();
+if (kubectl === undefined) {
+  console.log("kubectl is not in e2e/.cache (./e2e/run builds it): its tests are skipped");
+}
+
+const directory = temporaryDirectory();
+let server: ServerProcess;
+
+interface Output {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs kubectl with these words, split at spaces; `input` is its standard input. */
+async function run(words: string | readonly string[], input?: string): Promise<Output> {
+  const list = typeof words === "string" ? words.split(" ") : words;
+  const child = Bun.spawn([kubectl as string, "--kubeconfig", server.kubeconfig, ...list], {
+    stdin: input === undefined ? "ignore" : Buffer.from(input),
+    stdout: "pipe",
+    stderr: "pipe",
+    env: { HOME: directory, PATH: process.env["PATH"] ?? "", KUBECACHEDIR: join(directory, "cache") },
+  });
+  const [out, err] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  return { code: await child.exited, out, err };
+}
+
+/** The output of a run that must succeed. */
+async function ok(words: string | readonly string[], input?: string): Promise<string> {
+  const { code, out, err } = await run(words, input);
+  expect({ words, code, err }).toEqual({ words, code: 0, err: expect.any(String) });
+  return out;
+}
+
+const WEB = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: c, image: "example/web:1", ports: [{containerPort: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  type: NodePort
+  ports: [{port: 80}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {}}], ports: [{port: 80}]}]
+`;
+
+const WIDGETS = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget, shortNames: [wd]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {scale: {specReplicasPath: .spec.size, statusReplicasPath: .status.size}}
+    additionalPrinterColumns: [{name: Size, type: integer, jsonPath: .spec.size}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [color]
+            properties: {color: {type: string, enum: [red, green]}, size: {type: integer, default: 3}}
+`;
+
+describe.skipIf(kubectl === undefined)("kubectl", () => {
+  beforeAll(async () => {
+    server = await startProcess(directory);
+  });
+  afterAll(async () => {
+    await server.stop();
+    removeDirectory(directory);
+  });
+
+  test("knows the resources and their short names", async () => {
+    const out = await ok("api-resources");
+    for (const part of ["deployments", "deploy", "networkpolicies", "netpol", "apps/v1"])
+      expect(out).toContain(part);
+    expect(await ok("version")).toContain("Server Version: v1.34");
+    expect(await ok("explain pod.spec.containers")).toContain("image");
+    expect(await ok("get --raw /readyz")).toBe("ok");
+  });
+
+  test("creates each thing that it has a word for", async () => {
+    await ok("create namespace tools");
+    await ok("-n tools create configmap c --from-literal=a=1");
+    await ok("-n tools create secret generic s --from-literal=p=q");
+    await ok("-n tools create serviceaccount me");
+    await ok("-n tools create deployment d --image=example/d:1 --replicas=0");
+    await ok("-n tools expose deployment d --port=80 --target-port=8080");
+    await ok("-n tools create service clusterip headless --clusterip=None");
+    await ok("-n tools run p --image=example/p --labels=a=b --env=X=1 -- sleep 60");
+    // What went over the wire as protobuf is what JSON shows.
+    expect(
+      await ok(
+        "-n tools get deployment d -o jsonpath={.spec.replicas}/{.spec.template.spec.containers[0].image}",
+      ),
+    ).toBe("0/example/d:1");
+    expect(await ok("-n tools get configmap c -o jsonpath={.data.a}")).toBe("1");
+    expect(await ok("-n tools get secret s -o jsonpath={.data.p}")).toBe("cQ==");
+    expect(
+      await ok("-n tools get service d -o jsonpath={.spec.ports[0].targetPort}/{.spec.ports[0].nodePort}"),
+    ).toBe("8080/");
+    expect(
+      await ok(
+        "-n tools get pod p -o jsonpath={.spec.containers[0].args}{.spec.containers[0].env}{.metadata.labels}",
+      ),
+    ).toBe('["sleep","60"][{"name":"X","value":"1"}]{"a":"b"}');
+    await ok("delete namespace tools");
+    expect((await run("get namespace tools")).err).toContain('namespaces "tools" not found');
+  });
+
+  test("applies, sees no difference, applies a change, and deletes", async () => {
+    expect(await ok("apply -f -", WEB)).toBe(
+      "deployment.apps/web created\nservice/web created\nnetworkpolicy.networking.k8s.io/web created\n",
+    );
+    expect(await ok("apply -f -", WEB)).toContain("deployment.apps/web unchanged\nservice/web unchanged");
+    expect((await run("diff -f -", WEB)).code).toBe(0);
+    const changed = WEB.replace("web:1", "web:2").replace(", ports: [{containerPort: 80}]", "");
+    expect(await ok("apply -f -", changed)).toContain(
+      "deployment.apps/web configured\nservice/web unchanged",
+    );
+    expect(await ok("get deployment web -o jsonpath={.spec.template.spec.containers}")).not.toContain(
+      "ports",
+    );
+    expect(await ok("get all -o wide")).toMatch(
+      /deployment.apps\/web +0\/2 +0 +0 +\S+ +c +example\/web:2 +app=web/,
+    );
+    expect(await ok("get svc web")).toMatch(/web +NodePort +10\.96\.\d+\.\d+ +<none> +80:3\d{4}\/TCP/);
+    expect(await ok("get netpol")).toContain("app=web");
+    expect(await ok("describe service web")).toContain("Type:                     NodePort");
+    expect(await ok("describe deployment web")).toContain(
+      "RollingUpdateStrategy:  25% max unavailable, 25% max surge",
+    );
+    expect(await ok("describe networkpolicy web")).toContain("To Port: 80/TCP");
+    expect(await ok("get deploy web -o yaml")).toContain("image: example/web:2");
+    expect(JSON.parse(await ok("get deploy,svc -o json")).items).toHaveLength(2);
+    expect(await ok("delete -f -", WEB)).toContain('service "web" deleted');
+  });
+
+  test("scales, labels, annotates, patches, replaces and sets", async () => {
+    await ok("apply -f -", WEB);
+    await ok("scale deployment web --replicas=5");
+    expect(await ok("get deployment web -o jsonpath={.spec.replicas}")).toBe("5");
+    expect((await run("scale deployment web --current-replicas=4 --replicas=1")).err).toContain(
+      "Expected replicas to be 4, was 5",
+    );
+    await ok("label deployment web tier=front");
+    expect(await ok("get deployment -l tier=front -o name")).toBe("deployment.apps/web\n");
+    expect(await ok("get deployment -l tier!=front -o name")).toBe("");
+    expect((await run("label deployment web tier=back")).err).toContain("already has a value (front)");
+    await ok("annotate deployment web note=hello");
+    await ok("label deployment web tier-");
+    await ok([
+      "patch",
+      "deployment",
+      "web",
+      "-p",
+      '{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"example/d:1"}]}}}}',
+    ]);
+    expect(await ok("get deployment web -o jsonpath={.spec.template.spec.containers[*].name}")).toBe("d c");
+    await ok([
+      "patch",
+      "deployment",
+      "web",
+      "--type=json",
+      "-p",
+      '[{"op":"remove","path":"/spec/template/spec/containers/0"}]',
+    ]);
+    await ok("set image deployment/web c=example/web:9");
+    const yaml = await ok("get deployment web -o yaml");
+    expect(await ok("replace -f -", yaml.replace("web:9", "web:10"))).toContain("replaced");
+    await ok("delete -f -", WEB);
+  });
+
+  test("watches, and waits for conditions and deletion", async () => {
+    await ok("create configmap w --from-literal=a=1");
+    const watch = run(
+      "get configmap -w --output-watch-events --field-selector metadata.name=w --request-timeout=6s",
+    );
+    const waiting = run("wait --for=delete configmap/w --timeout=30s");
+    const value = run("wait --for=jsonpath={.data.a}=2 configmap/w --timeout=30s");
+    await Bun.sleep(2000);
+    await ok(["patch", "configmap", "w", "-p", '{"data":{"a":"2"}}']);
+    expect((await value).out).toContain("condition met");
+    await ok("delete configmap w");
+    expect((await waiting).code).toBe(0);
+    const { out } = await watch;
+    expect(out.split("\n").map((line) => line.split(" ")[0])).toEqual([
+      "EVENT",
+      "ADDED",
+      "MODIFIED",
+      "DELETED",
+      "",
+    ]);
+  });
+
+  test("works with custom resources", async () => {
+    await ok("apply -f -", WIDGETS);
+    await ok("wait --for=condition=established crd/widgets.example.com --timeout=30s");
+    const widget = (spec: string): string =>
+      `{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}, spec: ${spec}}`;
+    await ok("apply -f -", widget("{color: red}"));
+    expect(await ok("get wd")).toMatch(/NAME +SIZE\nw +3/);
+    await ok("scale widget w --replicas=7");
+    expect(await ok("get widget w -o jsonpath={.spec.size}")).toBe("7");
+    expect((await run("apply -f -", widget("{color: blue}"))).err).toContain(
+      'spec.color: Unsupported value: "blue": supported values: "red", "green"',
+    );
+    expect((await run("apply -f -", widget("{color: red, bogus: 1}"))).err).toContain(
+      'unknown field "spec.bogus"',
+    );
+    expect(await ok("explain widget.spec.color")).toMatch(/ENUM:\s+red\s+green/);
+    await ok("delete crd widgets.example.com");
+    expect((await run("get widgets")).code).toBe(1);
+  });
+
+  test("is told what is wrong in the words of Kubernetes", async () => {
+    const pod = (rest: string): string => `{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {${rest}}}`;
+    const bad = await run(
+      "apply -f -",
+      pod("restartPolicy: Nope, containers: [{name: c, ports: [{containerPort: 0}]}]"),
+    );
+    expect(bad.err).toContain('The Pod "x" is invalid:');
+    for (const part of [
+      '* spec.restartPolicy: Unsupported value: "Nope": supported values: "Always", "OnFailure", "Never"',
+      "* spec.containers[0].image: Required value",
+      "* spec.containers[0].ports[0].containerPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+    ]) {
+      expect(bad.err).toContain(part);
+    }
+    expect((await run("apply -f -", pod("contaners: []"))).err).toContain(
+      'strict decoding error: unknown field "spec.contaners"',
+    );
+    expect((await run("get pod nope")).err).toBe('Error from server (NotFound): pods "nope" not found\n');
+    expect((await run("create namespace default")).err).toContain(
+      'Error from server (AlreadyExists): namespaces "default" already exists',
+    );
+    expect((await run("apply --server-side -f -", WEB)).err).toContain(
+      "this server has no server-side apply",
+    );
+    expect((await run("get pods --field-selector spec.color=red")).err).toContain(
+      "field label not supported: spec.color",
+    );
+  });
+
+  test("pages through a long list", async () => {
+    const objects = Array.from(
+      { length: 45 },
+      (_, i) => `{apiVersion: v1, kind: ConfigMap, metadata: {name: p${i}, labels: {page: "1"}}}`,
+    );
+    await ok("create -f -", objects.join("\n---\n"));
+    expect((await ok("get configmap -l page=1 --chunk-size=10 -o name")).trim().split("\n")).toHaveLength(45);
+    await ok("delete configmap -l page=1");
+    expect(await ok("get configmap -l page=1 -o name")).toBe("");
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * The server of `weft server`: one data file, two ways in.
+ *
+ *   https  127.0.0.1:6443   a client certificate of the server's authority, or a bearer token
+ *   unix   server.sock      whoever may open it: root
+ *
+ * Whoever is let in may do everything: there are no roles. Health is for everybody.
+ */
+import { join, resolve } from "node:path";
+import type { Logger } from "@weft/base";
+import { ApiServer, type ServiceSettings, unauthorized } from "@weft/cluster/server";
+import { loadCertificates, replaceFile } from "./certificates.ts";
+import { listenHttps } from "./https.ts";
+import { kubeconfigText } from "./kubeconfig.ts";
+import { listenSocket } from "./socket.ts";
+import { tokenCheck } from "./tokens.ts";
+
+export interface ServerOptions {
+  /** Holds the data, certificates, socket and kubeconfig. */
+  readonly data: string;
+  readonly address: string;
+  /** More names and addresses that clients know the server by. */
+  readonly names: readonly string[];
+  /** 0 is any that is free. */
+  readonly port: number;
+  readonly socket: string | undefined;
+  readonly tokens: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly services: ServiceSettings;
+  readonly logger: Logger;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  readonly socket: string;
+  readonly kubeconfig: string;
+  readonly api: ApiServer;
+  stop(): Promise<void>;
+}
+
+export const dataFile = (directory: string): string => join(resolve(directory), "weft.db");
+
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { address, port, services, logger } = options;
+  const data = resolve(options.data);
+  const mayEnter = tokenCheck(options.tokens);
+  const api = await ApiServer.start({ file: dataFile(data), services, logger });
+  const stops: (() => Promise<void>)[] = [() => api.stop()];
+  const stop = async (): Promise<void> => {
+    for (const each of stops.splice(0).reverse()) await each();
+  };
+  try {
+    const certificates = await loadCertificates(
+      join(data, "pki"),
+      hostsOf(address, options.names),
+      Date.now(),
+    );
+    const https = await listenHttps(address, port, certificates, async (request, certified) => {
+      if (certified || mayEnter(request.headers.get("authorization")) || isHealth(request))
+        return api.handle(request);
+      return refused();
+    });
+    stops.push(() => https.stop());
+    const socket = resolve(options.socket ?? join(data, "server.sock"));
+    const local = await listenSocket(socket, (request) => api.handle(request));
+    stops.push(() => local.stop());
+    // An address that stands for all of them is none that a client can go to.
+    const host = options.names[0] ?? (isWildcard(address) ? "127.0.0.1" : address);
+    const url = `https://${host.includes(":") ? `[${host}]` : host}:${https.port}`;
+    const kubeconfig = resolve(options.kubeconfig ?? join(data, "kubeconfig"));
+    replaceFile(kubeconfig, kubeconfigText(url, certificates), 0o600);
+    logger.info("serving", { url, socket, kubeconfig });
+    return { url, socket, kubeconfig, api, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+const isWildcard = (address: string): boolean => address === "0.0.0.0" || address === "::";
+
+const hostsOf = (address: string, names: readonly string[]): string[] => {
+  const own = isWildcard(address) ? [] : [address];
+  return [...new Set([...own, ...names, "127.0.0.1", "::1", "localhost"])];
+};
+
+const isHealth = ({ method, url }: Request): boolean =>
+  method === "GET" && /^\/(healthz|livez|readyz|version)$/.test(new URL(url).pathname);
+
+function refused(): Response {
+  const failure = unauthorized();
+  return Response.json(failure.toStatus(), { status: failure.status });
+}
