@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { WeftError } from "@weft/base";
 import { run } from "../command.ts";
 import { CACHE } from "../paths.ts";
@@ -60,18 +60,29 @@ export function versionFlags(version: string): string[] {
 }
 
 /** The workload of the test pods, a static executable; rebuilt when its source has changed. */
-export async function buildWorkload(): Promise<string> {
-  const source = readFileSync(join(HERE, "netexec/main.go"));
-  const directory = join(CACHE, `netexec-${createHash("sha256").update(source).digest("hex").slice(0, 8)}`);
-  if (!existsSync(directory)) {
+export const buildWorkload = (): Promise<string> => buildOwn("netexec", "building the workload");
+
+/** A controller of client-go, for `weft server`. */
+export const buildInformer = (): Promise<string> => buildOwn("informer", "building the client-go controller");
+
+/** Where a program of ours is, or will be. */
+export function ownProgram(name: string): string {
+  const source = readFileSync(join(HERE, name, "main.go"));
+  const digest = createHash("sha256").update(source).digest("hex").slice(0, 8);
+  return join(CACHE, `${name}-${digest}`, name);
+}
+
+async function buildOwn(name: string, saying: string): Promise<string> {
+  const program = ownProgram(name);
+  if (!existsSync(program)) {
     await requireGo();
-    await step("building the workload", () =>
-      whole(directory, (unfinished) =>
-        go(HERE, ["build", ...buildFlags(), "-o", `${unfinished}/`, "./netexec"]),
+    await step(saying, () =>
+      whole(dirname(program), (unfinished) =>
+        go(HERE, ["build", ...buildFlags(), "-o", `${unfinished}/`, `./${name}`]),
       ),
     );
   }
-  return join(directory, "netexec");
+  return program;
 }
 
 /** Of `go build` and its like: small programs that tell nothing of where they were built. */

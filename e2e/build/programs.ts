@@ -8,7 +8,7 @@ import { archiveImage, imageSources, WEFT_IMAGE } from "../images/images.ts";
 import { CACHE, PROGRAMS, WEFT } from "../paths.ts";
 import { step } from "../progress.ts";
 import { unpackDebian } from "./debian.ts";
-import { buildKubernetes, buildWorkload } from "./kubernetes.ts";
+import { buildInformer, buildKubernetes, buildWorkload } from "./kubernetes.ts";
 
 export interface Programs {
   /** Static: runs a command inside of a machine. */
@@ -28,6 +28,7 @@ export async function buildPrograms(): Promise<Programs> {
   mkdirSync(CACHE, { recursive: true });
   const kubernetes = await buildKubernetes();
   const netexec = await buildWorkload();
+  await buildInformer();
   const debian = await unpackDebian();
   const pause = await compileStatic(join(import.meta.dir, "../images/pause.c"));
   const enter = await compileStatic(join(import.meta.dir, "../machines/enter.c"));
