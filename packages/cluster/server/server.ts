@@ -155,10 +155,13 @@ export class ApiServer implements Server {
   #failed(request: Request, error: unknown): Response {
     let failure = error;
     if (!(failure instanceof Failure)) {
-      this.#logger.error("a request failed", {
-        request: `${request.method} ${new URL(request.url).pathname}`,
-        error: error instanceof Error ? (error.stack ?? describeError(error)) : describeError(error),
-      });
+      // A client that went away in the middle of its body is no fault, and hears nothing.
+      if (!request.signal.aborted) {
+        this.#logger.error("a request failed", {
+          request: `${request.method} ${new URL(request.url).pathname}`,
+          error: error instanceof Error ? (error.stack ?? describeError(error)) : describeError(error),
+        });
+      }
       failure = internal(describeError(error));
     }
     const known = failure as Failure;
