@@ -52,6 +52,9 @@ describe("Pod", () => {
           origin: { kind: "Pod", namespace: "default", name: "web-1", uid },
         },
       ],
+      services: [],
+      endpointSlices: [],
+      serviceRanges: [],
       warnings: [],
       errors: [],
     });

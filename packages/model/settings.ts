@@ -1,5 +1,6 @@
 /** Settings of the network, with defaults and the checks that name the field. */
 import { type Prefix, parsePrefix, shownValue, WeftError } from "@weft/base";
+import { DEFAULT_SERVICE_SETTINGS, type ServiceSettings } from "./service-settings.ts";
 
 export type BackendName = "auto" | "direct" | "vxlan";
 
@@ -23,6 +24,9 @@ export interface Settings {
   readonly mtu: number | "auto";
   /** Ranges that all node blocks lie in. */
   readonly clusterCIDRs: readonly Prefix[];
+  /** Ranges that cluster addresses of services come from, beside those of ServiceCIDR objects. */
+  readonly serviceCIDRs: readonly Prefix[];
+  readonly services: ServiceSettings;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -30,28 +34,18 @@ export const DEFAULT_SETTINGS: Settings = {
   vxlan: { port: 4789, vni: 4096, underlay: "auto", checksum: "auto", offload: "auto" },
   mtu: "auto",
   clusterCIDRs: [],
+  serviceCIDRs: [],
+  services: DEFAULT_SERVICE_SETTINGS,
 };
 
 /** Settings from a parsed YAML or JSON document; every fault is listed, not only the first. Throws "invalid". */
 export function parseSettings(document: unknown): Settings {
   const faults: string[] = [];
   const root = object(document ?? {}, "settings", faults);
-  unknownKeys(root, ["backend", "vxlan", "mtu", "clusterCIDRs"], "", faults);
+  unknownKeys(root, ["backend", "vxlan", "mtu", "clusterCIDRs", "serviceCIDRs", "services"], "", faults);
   const vx = object(root["vxlan"] ?? {}, "vxlan", faults);
   unknownKeys(vx, ["port", "vni", "underlay", "checksum", "offload"], "vxlan.", faults);
   const d = DEFAULT_SETTINGS;
-  const ranges: Prefix[] = [];
-  const list = root["clusterCIDRs"] ?? [];
-  if (!Array.isArray(list)) faults.push("clusterCIDRs: must be a list of prefixes");
-  else {
-    list.forEach((item: unknown, i) => {
-      try {
-        ranges.push(parsePrefix(shownValue(item)));
-      } catch (error) {
-        faults.push(`clusterCIDRs[${i}]: ${(error as Error).message}`);
-      }
-    });
-  }
   const mtu = root["mtu"] ?? d.mtu;
   const settings: Settings = {
     backend: oneOf(root["backend"] ?? d.backend, ["auto", "direct", "vxlan"], "backend", faults),
@@ -63,12 +57,45 @@ export function parseSettings(document: unknown): Settings {
       offload: oneOf(vx["offload"] ?? d.vxlan.offload, ["auto", "on", "off"], "vxlan.offload", faults),
     },
     mtu: mtu === "auto" ? "auto" : integer(mtu, 1280, 65535, "mtu", faults),
-    clusterCIDRs: ranges,
+    clusterCIDRs: prefixes(root["clusterCIDRs"] ?? [], "clusterCIDRs", faults),
+    serviceCIDRs: prefixes(root["serviceCIDRs"] ?? [], "serviceCIDRs", faults),
+    services: services(root["services"] ?? {}, faults),
   };
   if (faults.length > 0) {
     throw new WeftError("invalid", `settings: ${faults.join("; ")}`, { hint: "Correct the fields named." });
   }
   return settings;
+}
+
+function services(value: unknown, faults: string[]): ServiceSettings {
+  const d = DEFAULT_SERVICE_SETTINGS;
+  const fields = object(value, "services", faults);
+  unknownKeys(fields, ["enabled", "balance", "nodePortAddresses", "healthzPort"], "services.", faults);
+  const addresses = fields["nodePortAddresses"] ?? d.nodePortAddresses;
+  return {
+    enabled: oneOf(fields["enabled"] ?? d.enabled, ["auto", "on", "off"], "services.enabled", faults),
+    balance: oneOf(fields["balance"] ?? d.balance, ["random", "maglev"], "services.balance", faults),
+    nodePortAddresses:
+      addresses === "primary" || addresses === "all"
+        ? addresses
+        : prefixes(addresses, "services.nodePortAddresses", faults, "primary, all, or "),
+    healthzPort: integer(fields["healthzPort"] ?? d.healthzPort, 0, 65535, "services.healthzPort", faults),
+  };
+}
+
+function prefixes(value: unknown, field: string, faults: string[], others = ""): Prefix[] {
+  if (!Array.isArray(value)) {
+    faults.push(`${field}: must be ${others}a list of prefixes`);
+    return [];
+  }
+  return value.flatMap((item: unknown, i) => {
+    try {
+      return [parsePrefix(shownValue(item))];
+    } catch (error) {
+      faults.push(`${field}[${i}]: ${(error as Error).message}`);
+      return [];
+    }
+  });
 }
 
 type Fields = Readonly<Record<string, unknown>>;

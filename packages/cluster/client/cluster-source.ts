@@ -10,9 +10,9 @@ import { describeError, type Logger, silentLogger, systemClock } from "@weft/bas
 import { type Fault, Field, isMapping, pathText } from "../field.ts";
 import { combine, type ManifestRows } from "../manifests.ts";
 import { readNode } from "../node.ts";
-import type { ManifestObject } from "../objects.ts";
+import { type ManifestObject, NO_ROWS } from "../objects.ts";
 import { readPod } from "../pod.ts";
-import type { Notes } from "../unhonoured.ts";
+import { noNotes } from "../unhonoured.ts";
 import type { ApiClient } from "./http.ts";
 import { identityOf, type KubernetesObject, NODES, PODS, pathOf } from "./resource.ts";
 import {
@@ -23,7 +23,7 @@ import {
   watchResource,
 } from "./watch.ts";
 
-export interface ClusterRows extends ManifestRows {
+export interface ClusterRows extends Omit<ManifestRows, "services" | "endpointSlices" | "serviceRanges"> {
   /** Nodes that are not complete yet, and what they wait for. No fault. */
   readonly waiting: readonly string[];
 }
@@ -154,8 +154,6 @@ class Kind {
   }
 }
 
-const NO_ROWS = { nodes: [], blocks: [], pods: [] };
-
 /** False when the former object of that name was deleted, and this one is another. */
 function isSame(former: ManifestObject | undefined, object: KubernetesObject): boolean {
   const row = former?.nodes[0] ?? former?.pods[0];
@@ -167,17 +165,15 @@ interface ObjectReading {
   readonly waiting?: string;
 }
 
-/** Fields that ask for something that is not ours to do are the kubelet's business: no notes are made of them. */
-const notes = (): Notes => ({ unhonoured: [], unknown: [] });
-
+/** Fields that ask for something that is not ours to do are the kubelet's business: their notes are not looked at. */
 const readPodObject = (object: KubernetesObject, faults: Fault[]): ObjectReading => {
-  return { rows: { pods: [readPod(new Field(object, [], faults), notes())] } };
+  return { rows: { pods: [readPod(new Field(object, [], faults), noNotes())] } };
 };
 
 function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
   const found = withInternalAddresses(object);
   if (found.internal === 0) return { waiting: "an address of type InternalIP in status.addresses" };
-  const { node, blocks } = readNode(new Field(found.object, [], faults), notes());
+  const { node, blocks } = readNode(new Field(found.object, [], faults), noNotes());
   const rows = { nodes: [node], blocks };
   return blocks.length > 0 || faults.length > 0
     ? { rows }
