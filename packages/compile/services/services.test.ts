@@ -136,12 +136,12 @@ describe("frontends", () => {
     const s = compiled(
       [service("web", { internalLocal: true })],
       [
-        slice("a", "web", [endpoint("10.244.1.5", "unready"), endpoint("10.244.1.9")]),
-        slice("b", "web", [endpoint("10.244.1.5", "ready", "here"), endpoint("10.244.1.5", "ready", "here")]),
+        slice("a", "web", [endpoint("10.244.1.5", "unready"), endpoint("10.244.1.6", "unready", "here")]),
+        slice("b", "web", [endpoint("10.244.1.5", "ready", "here"), endpoint("10.244.1.6", "ready", "here")]),
         slice("c", "web", [endpoint("10.244.1.5", "terminating", "here")]),
       ],
     );
-    expect(lines(s)).toEqual(["any 10.96.0.1 tcp 80 -> 10.244.1.5:8080"]);
+    expect(lines(s)).toEqual(["any 10.96.0.1 tcp 80 -> 10.244.1.5:8080 10.244.1.6:8080"]);
   });
 
   test("ports are matched by name and protocol; two of one name are both used", () => {
