@@ -27,10 +27,11 @@ const build = Bun.spawnSync(
     "--no-compile-autoload-bunfig",
     // A plugin lives some milliseconds: what it does not use must not be read.
     "--splitting",
-    // The worker is found beside the entry, as its source stands beside the one that starts it.
+    // The workers are found beside the entry, as their sources stand beside the ones that start them.
     "--root=apps/agent",
     "apps/cli/main.ts",
     "apps/agent/cluster-thread.ts",
+    "apps/agent/services-thread.ts",
     "--outfile",
     `${OUT}.new`,
   ],

@@ -2,5 +2,6 @@
 export { type RunningAgent, startAgent } from "./agent.ts";
 export { conflistText } from "./conflist.ts";
 export { type AgentFlags, type AgentOptions, agentOptions } from "./options.ts";
+export { startServicesAgent } from "./services-agent.ts";
 export { STEPS } from "./steps.ts";
 export { VERSION } from "./version.ts";

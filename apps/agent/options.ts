@@ -16,6 +16,8 @@ export interface AgentOptions {
   /** Copy of the settings in force: what counts when the file is invalid at the next start. */
   readonly lastSettings: string;
   readonly conflist: string;
+  /** The last known services of an API. */
+  readonly servicesCopy: string;
 }
 
 export interface AgentFlags {
@@ -41,6 +43,7 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     ledger: `${root}/var/lib/weft/ledger.sqlite`,
     lastSettings: `${root}/var/lib/weft/settings.json`,
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
+    servicesCopy: `${root}/var/lib/weft/services.sqlite`,
   };
 }
 

@@ -3,6 +3,7 @@ export * from "./nouns.ts";
 export * from "./plan.ts";
 export * from "./service-plan.ts";
 export * from "./service-settings.ts";
+export * from "./service-status.ts";
 export * from "./services.ts";
 export * from "./settings.ts";
 export * from "./status.ts";

@@ -149,6 +149,15 @@ export class TestNode {
     this.#write(`${this.clusterDirectory}/${name}.yaml`, nodeManifest({ name, addresses, podCIDRs }));
   }
 
+  /** Any manifest, in a file of its own. */
+  writeManifest(name: string, text: string): void {
+    this.#write(`${this.clusterDirectory}/${name}.yaml`, text);
+  }
+
+  removeManifest(name: string): void {
+    unlinkSync(`${this.clusterDirectory}/${name}.yaml`);
+  }
+
   removeNode(name: string): void {
     unlinkSync(`${this.clusterDirectory}/${name}.yaml`);
   }
@@ -178,11 +187,11 @@ export class TestNode {
   // The agent's process.
 
   /** Starts the agent, and waits until it is ready unless told otherwise. */
-  async start(until: "ready" | "listening" = "ready"): Promise<void> {
+  async start(until: "ready" | "listening" = "ready", more: readonly string[] = []): Promise<void> {
     const log = openSync(join(this.root, "agent.log"), "a");
     // With this process it ends as well, however that ends.
     const argv = ["setpriv", "--pdeathsig", "KILL", this.executable, "agent"];
-    const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root], {
+    const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root, ...more], {
       env: { PATH: process.env["PATH"] ?? "", WEFT_FAULT_FILE: this.faultFile },
       stdout: log,
       stderr: log,

@@ -32,6 +32,8 @@ export const matchText = ({ address, family, protocol, port }: FrontendMatch): s
 export interface Served {
   readonly port: ServicePort;
   readonly family: Family;
+  /** Every endpoint of it, used or not. */
+  readonly all: readonly Candidate[];
   readonly choice: Choice;
 }
 
@@ -40,7 +42,8 @@ export function served(service: Service, slices: readonly EndpointSlice[], here:
   return service.clusterIPs.flatMap(({ ip }) =>
     service.ports.map((port): Served => {
       const family = familyOf(ip);
-      return { port, family, choice: choose(candidates(slices, port, family, here), here) };
+      const all = candidates(slices, port, family, here);
+      return { port, family, all, choice: choose(all, here) };
     }),
   );
 }

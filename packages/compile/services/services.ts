@@ -100,6 +100,8 @@ export interface Services {
   hasNode(): boolean;
   /** Undefined before `self` is there. */
   context(): ServiceContext | undefined;
+  /** Health check node ports that are to be served. */
+  healthChecks(): HealthCheck[];
   /** Services that do not get what they ask for, because another one has it. */
   conflicts(): Problem[];
 }
@@ -235,6 +237,7 @@ export function createServices(options: ServicesOptions): Services {
     facts: [addressFacts, rangeFacts, clusterFacts, externalFacts, sliceFacts],
     hasNode: () => context.get("self")?.own !== undefined,
     context: () => context.get("self"),
+    healthChecks: () => externalFacts.rows().flatMap((fact) => (fact.type === "health" ? [fact.check] : [])),
     conflicts: () =>
       [clusterFacts, externalFacts].flatMap((table) =>
         [...table.conflicts()]
