@@ -1,5 +1,4 @@
 /** The part of the agent's socket that is about services: of a whole agent, and of one that serves nothing else. */
-import { WeftError } from "@weft/base";
 import { serviceRequest } from "./requests.ts";
 import type { Handler } from "./server.ts";
 import type { ServicesThread } from "./services-client.ts";
@@ -8,10 +7,6 @@ export const serviceRoutes = (services: ServicesThread): Readonly<Record<string,
   "GET /v1/services": () => services.ask({ about: "list" }),
   "POST /v1/services/show": async (body) => {
     const { namespace, name } = serviceRequest(body);
-    const found = await services.ask({ about: "service", namespace, name });
-    if (found !== undefined) return found;
-    throw new WeftError("not-found", `there is no Service ${namespace}/${name} here`, {
-      hint: "See: weft service ls",
-    });
+    return { service: (await services.ask({ about: "service", namespace, name })) ?? null };
   },
 });

@@ -19,7 +19,7 @@ const SERVER = `
   const [word, ...hosts] = process.argv.slice(1);
   for (const hostname of hosts)
     Bun.listen({ hostname, port: 8080, socket: { open(s) { s.end(word); }, data() {} } });
-  setTimeout(() => process.exit(), 100_000);
+  setTimeout(() => process.exit(), 400_000);
 `;
 
 let node: TestNode;
@@ -101,11 +101,11 @@ test("manifests of a Service and its slices are connections to its pods, in both
   expect(await answers(pods[0] as TestPod, "10.96.0.1", 81)).toEqual(["refused"]);
   expect(await answers(pods[0] as TestPod, "10.96.0.77")).toEqual(["refused"]);
 
-  const detail = JSON.parse(
+  const { service: detail } = JSON.parse(
     (await node.request("POST", "/v1/services/show", JSON.stringify({ namespace: "default", name: "web" })))
       .text,
-  ) as ServiceDetail;
-  expect(detail.frontends.map((f) => [f.state, f.row.match.address])).toEqual([
+  ) as { service: ServiceDetail };
+  expect(detail.frontends.map((f) => [f.state, String(f.row.match.address)])).toEqual([
     ["done", "10.96.0.1"],
     ["done", "fd00:96::1"],
     ["done", "node"],
@@ -120,7 +120,7 @@ test("manifests of a Service and its slices are connections to its pods, in both
   const list = await node.get<ServiceSummary[]>("/v1/services");
   expect(list.map((s) => [s.name, s.ports, s.ready, s.endpoints])).toEqual([["web", ["80:30080/TCP"], 4, 4]]);
   const none = await node.request("POST", "/v1/services/show", JSON.stringify({ namespace: "x", name: "y" }));
-  expect([none.status, JSON.parse(none.text).message]).toEqual([500, "there is no Service x/y here"]);
+  expect([none.status, none.text]).toEqual([200, '{"service":null}']);
 });
 
 test("an agent that is started again writes nothing; what drifts is put right", async () => {
@@ -136,11 +136,11 @@ test("an agent that is started again writes nothing; what drifts is put right", 
   expect(ruleset()).toBe(before);
   node.node.sh("nft flush table inet weft-services");
   await eventually(
-    "the table is whole",
-    async () => ruleset() === before,
+    "it was noticed",
+    async () => (await services(() => true)).plan.some((t) => t.repaired > 0),
     30_000,
-    () => node.log(),
   );
+  expect(await node.drift()).toEqual([]);
   expect(await answers(pods[0] as TestPod, "10.96.0.1")).toEqual(["pod0", "pod1"]);
 });
 
@@ -151,7 +151,7 @@ test("health check ports and healthz say what kube-proxy's say", async () => {
   node.writeManifest("local", service("local", spec) + slice("l4", "local", 4, endpoints(4)));
   await services((s) => s.frontends === 7);
   const ask = (host: string, port: number, path = "/"): string =>
-    node.outside.sh(`curl -s -i -m 3 http://${host}:${port}${path} || true`).replaceAll("\r", "");
+    node.outside.try("curl", "-s", "-i", "-m", "3", `http://${host}:${port}${path}`).out.replaceAll("\r", "");
   await eventually("the port is open", async () => ask("172.30.0.11", 31000).includes("200 OK"));
   const answer = ask("172.30.0.11", 31000);
   expect(answer.toLowerCase()).toContain("x-load-balancing-endpoint-weight: 2");
@@ -184,11 +184,12 @@ test("health check ports and healthz say what kube-proxy's say", async () => {
   node.removeManifest("held");
   node.removeManifest("local");
   await services((s) => s.frontends === 4 && s.problems.length === 0);
-  expect(ask("172.30.0.11", 31000)).toBe("");
+  await eventually("the port is closed", async () => ask("172.30.0.11", 31000) === "");
 });
 
 test("kube-proxy on the node: services are off until it is gone, or the settings say on", async () => {
-  node.node.sh("nft add table ip nat && nft add chain ip nat KUBE-SERVICES");
+  node.node.sh("nft add table ip nat");
+  node.node.sh("nft add chain ip nat KUBE-SERVICES");
   const off = await services((s) => s.state === "off");
   expect(off.why).toContain("iptables chain KUBE-SERVICES (ip nat)");
   expect(ruleset()).not.toContain("weft-services");
@@ -199,7 +200,8 @@ test("kube-proxy on the node: services are off until it is gone, or the settings
   expect((await services((s) => s.state === "off")).why).toBe("services.enabled is off");
   expect(ruleset()).not.toContain("weft-services");
   node.writeSettings(SETTINGS);
-  node.node.sh("nft delete table ip nat && nft add table ip6 kube-proxy");
+  node.node.sh("nft delete table ip nat");
+  node.node.sh("nft add table ip6 kube-proxy");
   expect((await services((s) => s.why?.includes("kube-proxy serves") === true)).why).toContain(
     "table ip6 kube-proxy",
   );

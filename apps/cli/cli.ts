@@ -6,6 +6,7 @@ import { agentCommand } from "./commands/agent.ts";
 import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { labCommand } from "./commands/lab.ts";
+import { serviceCommand } from "./commands/service.ts";
 import { statusCommand } from "./commands/status.ts";
 import { workloadCommand } from "./commands/workload.ts";
 import { example } from "./help.ts";
@@ -21,6 +22,7 @@ export function buildProgram(): Command {
   labCommand(program);
   checkCommand(program);
   statusCommand(program);
+  serviceCommand(program);
   agentCommand(program);
   completionCommand(program);
   workloadCommand(program);
