@@ -12,7 +12,12 @@ import { createClient, loadCredentials, watchCluster } from "@weft/cluster/clien
 import type { Block, Node } from "@weft/model";
 
 export type ClusterSource =
-  | { readonly kind: "directory"; readonly directory: string }
+  | {
+      readonly kind: "directory";
+      readonly directory: string;
+      /** Where Services, EndpointSlices and ServiceCIDRs are; mostly the same directory. */
+      readonly services: string;
+    }
   | {
       readonly kind: "kubernetes";
       /** Undefined: KUBECONFIG, or the service account of the pod that this runs in. */

@@ -25,6 +25,7 @@ export interface AgentFlags {
   readonly root?: string;
   readonly cluster?: string;
   readonly kubeconfig?: string;
+  readonly services?: string;
   readonly settings?: string;
 }
 
@@ -48,14 +49,24 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
 }
 
 /** What is named; else the service account of the pod that this runs in; else a directory. */
-function sourceOf({ cluster, kubeconfig }: AgentFlags, root: string): ClusterSource {
+function sourceOf({ cluster, kubeconfig, services }: AgentFlags, root: string): ClusterSource {
   if (cluster !== undefined && kubeconfig !== undefined) {
     throw new WeftError("invalid", "--cluster and --kubeconfig name two sources", {
       hint: "Give one of them.",
     });
   }
   if (cluster === undefined && (kubeconfig !== undefined || isInCluster())) {
+    if (services !== undefined) {
+      throw new WeftError(
+        "invalid",
+        "--services names a directory, and services come from the Kubernetes API",
+        {
+          hint: "Leave it out, or give --cluster as well.",
+        },
+      );
+    }
     return { kind: "kubernetes", kubeconfig, copy: `${root}/var/lib/weft/cluster.json` };
   }
-  return { kind: "directory", directory: cluster ?? `${root}/etc/weft/cluster` };
+  const directory = cluster ?? `${root}/etc/weft/cluster`;
+  return { kind: "directory", directory, services: services ?? directory };
 }

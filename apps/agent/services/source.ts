@@ -1,6 +1,6 @@
 /** Where services come from: the directory of manifests, or the Kubernetes API with a copy of what it said last. */
 import type { Logger } from "@weft/base";
-import { watchDirectory } from "@weft/cluster";
+import { type ManifestRows, watchDirectory } from "@weft/cluster";
 import { type ApiClient, createClient, loadCredentials, watchServices } from "@weft/cluster/client";
 import type { Services } from "@weft/compile";
 import type { ClusterSource } from "../cluster-source.ts";
@@ -29,29 +29,50 @@ export interface SourceOptions {
 
 /** Throws "invalid" or "not-found" for bad credentials. */
 export function startSource(options: SourceOptions): ServicesSource {
-  return options.source.kind === "directory"
-    ? fromDirectory(options, options.source.directory)
-    : fromApi(options, options.source.kubeconfig);
+  const { source } = options;
+  return source.kind === "directory"
+    ? fromDirectory(options, source.directory, source.services)
+    : fromApi(options, source.kubeconfig);
 }
 
-function fromDirectory({ services, write, onKnown }: SourceOptions, directory: string): ServicesSource {
-  let errors: readonly string[] = [];
-  const watch = watchDirectory(directory, (rows) => {
-    errors = rows.errors;
-    write(() => {
-      services.nodes.replaceAll(rows.nodes);
-      services.blocks.replaceAll(rows.blocks);
-      services.ranges.replaceAll(rows.serviceRanges);
-      services.services.replaceAll(rows.services);
-      services.slices.replaceAll(rows.endpointSlices);
+/** Nodes are in one directory, and what is about services there or in another one. */
+function fromDirectory(
+  { services, write, onKnown }: SourceOptions,
+  directory: string,
+  other: string,
+): ServicesSource {
+  const errors = new Map<string, readonly string[]>();
+  const watch = (from: string, take: (rows: ManifestRows) => void): { stop(): void } =>
+    watchDirectory(from, (rows) => {
+      errors.set(from, rows.errors);
+      write(() => take(rows));
     });
-  });
+  const takeNodes = ({ nodes, blocks }: ManifestRows): void => {
+    services.nodes.replaceAll(nodes);
+    services.blocks.replaceAll(blocks);
+  };
+  const takeServices = (rows: ManifestRows): void => {
+    services.ranges.replaceAll(rows.serviceRanges);
+    services.services.replaceAll(rows.services);
+    services.slices.replaceAll(rows.endpointSlices);
+  };
+  const watches =
+    directory === other
+      ? [
+          watch(directory, (rows) => {
+            takeNodes(rows);
+            takeServices(rows);
+          }),
+        ]
+      : [watch(directory, takeNodes), watch(other, takeServices)];
   onKnown();
   return {
-    state: () => `manifests in ${directory}`,
-    errors: () => errors,
+    state: () => `manifests in ${directory}${directory === other ? "" : ` and ${other}`}`,
+    errors: () => [...errors.values()].flat(),
     client: undefined,
-    stop: async () => watch.stop(),
+    async stop() {
+      for (const each of watches) each.stop();
+    },
   };
 }
 

@@ -14,6 +14,10 @@ export function agentCommand(program: Command): void {
     .option("--root <directory>", "prefix of every path that the agent uses", "/")
     .option("--cluster <directory>", "directory of Node manifests (default: ROOT/etc/weft/cluster)")
     .option("--kubeconfig <file>", "read the cluster from the Kubernetes API (in a pod: its service account)")
+    .option(
+      "--services <directory>",
+      "directory of Service and EndpointSlice manifests (default: --cluster's)",
+    )
     .option("--settings <file>", "settings of the network (default: ROOT/etc/weft/settings.yaml)")
     .addOption(
       new Option("--only <part>", "run a part of it: services, beside another network plugin").choices([
@@ -27,6 +31,7 @@ export function agentCommand(program: Command): void {
         root: string;
         cluster?: string;
         kubeconfig?: string;
+        services?: string;
         settings?: string;
       }) => {
         const { agentOptions, startAgent, startServicesAgent } = await import("@weft/agent");
