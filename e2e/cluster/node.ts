@@ -21,6 +21,7 @@ export interface NodeOptions {
   readonly authority: Authority;
   readonly ranges: Ranges;
   readonly programs: Programs;
+  readonly kubeProxy: boolean;
 }
 
 export async function startNode(options: NodeOptions): Promise<void> {
@@ -38,6 +39,7 @@ export async function startNode(options: NodeOptions): Promise<void> {
       ...[`--hostname-override=${machine.name}`, `--node-ip=${options.addresses.join(",")}`, "--v=1"],
     ])
     .start();
+  if (!options.kubeProxy) return;
   machine.service("kube-proxy", ["kube-proxy", "--config=/var/lib/kube-proxy/config.yaml"]).start();
 }
 

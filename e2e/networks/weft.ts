@@ -82,6 +82,12 @@ export interface WeftStatus {
   readonly plan: readonly { readonly kind: string; readonly rows: number; readonly errors: number }[];
   readonly problems: readonly unknown[];
   readonly settings: { readonly backend: string };
+  readonly services: {
+    readonly state: string;
+    readonly why?: string;
+    readonly frontends: number;
+    readonly plan: readonly { readonly rows: number; readonly done: number }[];
+  };
 }
 
 /** Throws "unavailable" when the agent does not answer. */

@@ -1,8 +1,9 @@
 /** Weft as the network: dual stack over two racks with all that can happen to it, then the single families. */
 import { weftNetwork } from "../networks/weft.ts";
 import { becomesReady, changesBackend } from "./backends.ts";
-import { COMMON, deletion, podsReachPods } from "./common.ts";
+import { COMMON, deletion, podsReachPods, services } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
+import { apiService, losersAreTold, policies } from "./services.ts";
 import type { Suite } from "./suite.ts";
 
 export const weftSuites: readonly Suite[] = [
@@ -27,6 +28,17 @@ export const weftSuites: readonly Suite[] = [
       apiServerAway,
       reboot,
     ],
+  },
+  {
+    title: "weft-services",
+    cluster: () => ({
+      name: "wefts",
+      families: "dual",
+      racks: [1, 2],
+      network: weftNetwork({ backend: "auto" }),
+      kubeProxy: false,
+    }),
+    cases: [podsReachPods, services, apiService, policies, losersAreTold],
   },
   {
     title: "weft-ipv4",
