@@ -13,6 +13,7 @@ interface Flags extends Where {
 
 export function serviceCommand(program: Command): void {
   const service = program.command("service").description("services: their addresses, endpoints, and why");
+  example(service, "weft service ls", "weft service show web");
   const ls = service
     .command("ls")
     .description("all services, as this node has them (in a lab: its first node that answers)")
