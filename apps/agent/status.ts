@@ -5,7 +5,14 @@ import { NFT_TABLE } from "@weft/apply";
 import { describeError } from "@weft/base";
 import type { Ledger } from "@weft/ipam";
 import type { Kernel } from "@weft/kernel/port";
-import type { AgentStatus, ForeignChain, PlanTableStatus, RowStatus, ServicesStatus } from "@weft/model";
+import type {
+  AgentStatus,
+  ForeignChain,
+  PlanRow,
+  PlanTableStatus,
+  RowStatus,
+  ServicesStatus,
+} from "@weft/model";
 import type { FabricState } from "./fabric-state.ts";
 import type { PodPlan } from "./pod-plan.ts";
 import { readUnderlay } from "./underlay.ts";
@@ -60,9 +67,9 @@ export function tableStatus(
   most = Number.POSITIVE_INFINITY,
 ): PlanTableStatus {
   const summary = reconciler.summary();
-  const shown = table.rows().filter((row) => {
-    return table.size <= most || reconciler.status(table.keyOf(row))?.state === "error";
-  });
+  const isFaulty = (row: PlanRow): boolean => reconciler.status(table.keyOf(row))?.state === "error";
+  const few = table.size <= most;
+  const shown = few ? table.rows() : summary.errors === 0 ? [] : table.rows().filter(isFaulty).slice(0, most);
   const items = shown.map((row): RowStatus => {
     const key = table.keyOf(row);
     const status = reconciler.status(key);

@@ -1,7 +1,7 @@
 /** Services by Weft alone: the cluster has no kube-proxy. */
 import assert from "node:assert/strict";
 import { urlHost } from "../cluster/ranges.ts";
-import type { Cluster } from "../cluster.ts";
+import type { Cluster, Node } from "../cluster.ts";
 import { until } from "../command.ts";
 import { weftStatus } from "../networks/weft.ts";
 import { standing } from "./common.ts";
@@ -26,11 +26,14 @@ export const apiService: Case = {
     const [asker] = await standing(cluster);
     const [api] = cluster.ranges.apiServices;
     const url = `http://${urlHost(api as string)}:443/`;
-    await inPod(
-      cluster,
-      asker?.metadata.name as string,
-      `netexec get ${url} 2>&1 | grep 'HTTP request to an HTTPS server'`,
-    );
+    // The control plane's machine is no node, and knows no way to a pod: only a translated source gets an answer.
+    const known = await cluster.network.masquerades(cluster.nodes[0] as Node);
+    if (known)
+      await inPod(
+        cluster,
+        asker?.metadata.name as string,
+        `netexec get ${url} 2>&1 | grep 'HTTP request to an HTTPS server'`,
+      );
     for (const { machine } of cluster.nodes) {
       const { stdout } = await machine.attempt(["curl", "-sS", "--max-time", "3", url]);
       assert.match(stdout, /HTTP request to an HTTPS server/);

@@ -19,11 +19,7 @@ export function problemsByObject(problems: Iterable<Problem>): ReadonlyMap<strin
 
 /** Every problem that the compiler tells of now. */
 export function allProblems(services: Services): Problem[] {
-  const found: Problem[] = [];
-  for (const table of services.facts) {
-    for (const fact of table.rows()) if (fact.type === "problem") found.push(fact.problem);
-  }
-  return [...found, ...services.conflicts()];
+  return [...services.problems(), ...services.conflicts()];
 }
 
 /** In order of namespace and name. */

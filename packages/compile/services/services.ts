@@ -102,6 +102,8 @@ export interface Services {
   context(): ServiceContext | undefined;
   /** Health check node ports that are to be served. */
   healthChecks(): HealthCheck[];
+  /** Every problem among the facts. */
+  problems(): Problem[];
   /** Services that do not get what they ask for, because another one has it. */
   conflicts(): Problem[];
 }
@@ -112,6 +114,8 @@ const rowFact = (row: ServicePlanRow): ServiceFact => {
 const problemFact = (problem: Problem): ServiceFact => {
   return { type: "problem", key: `problem ${problem.key}`, problem };
 };
+/** Problems are few among many facts, and asked for often. */
+const PROBLEMS = { type: (fact: ServiceFact) => (fact.type === "problem" ? "problem" : undefined) };
 const addressKey = (ip: IpAddress): string => `address ${ip}`;
 
 export interface ServicesOptions {
@@ -156,6 +160,7 @@ export function createServices(options: ServicesOptions): Services {
     name: "address facts",
     input: self,
     key: (f) => f.key,
+    indexes: PROBLEMS,
     rows({ name, settings }, read) {
       const own = read.get(nodes, name);
       if (own === undefined) return [problemFact(unknownNode(name))];
@@ -168,6 +173,7 @@ export function createServices(options: ServicesOptions): Services {
     name: "range facts",
     input: self,
     key: (f) => f.key,
+    indexes: PROBLEMS,
     rows({ name, settings }, read) {
       const pods = podRanges(read.where(blocks, "node", name), read.all(blocks), settings);
       return [...pods, ...rangeRows(read.all(ranges), settings)].map(rowFact);
@@ -178,6 +184,7 @@ export function createServices(options: ServicesOptions): Services {
     name: "cluster facts",
     input: services,
     key: (f) => f.key,
+    indexes: PROBLEMS,
     rows(service, read) {
       const facts = faultProblems(service).map(problemFact);
       const here = read.get(context, "self");
@@ -198,6 +205,7 @@ export function createServices(options: ServicesOptions): Services {
     name: "external facts",
     input: services,
     key: (f) => f.key,
+    indexes: PROBLEMS,
     rows(service, read) {
       const facts: ServiceFact[] = [];
       const here = read.get(context, "self");
@@ -222,9 +230,11 @@ export function createServices(options: ServicesOptions): Services {
     name: "slice facts",
     input: slices,
     key: (f) => f.key,
+    indexes: PROBLEMS,
     rows: (slice) => (slice.faults ?? []).map((fault) => problemFact(faultOf(slice, fault))),
   });
 
+  const facts = [addressFacts, rangeFacts, clusterFacts, externalFacts, sliceFacts];
   return {
     database,
     self,
@@ -234,9 +244,13 @@ export function createServices(options: ServicesOptions): Services {
     ranges,
     services,
     slices,
-    facts: [addressFacts, rangeFacts, clusterFacts, externalFacts, sliceFacts],
+    facts,
     hasNode: () => context.get("self")?.own !== undefined,
     context: () => context.get("self"),
+    problems: () =>
+      facts.flatMap((table) =>
+        table.where("type", "problem").flatMap((f) => (f.type === "problem" ? [f.problem] : [])),
+      ),
     healthChecks: () => externalFacts.rows().flatMap((fact) => (fact.type === "health" ? [fact.check] : [])),
     conflicts: () =>
       [clusterFacts, externalFacts].flatMap((table) =>
