@@ -9,6 +9,7 @@ import { PREFIX, SHARED_MEMORY } from "./session/stale.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const WEFT = join(ROOT, "dist/weft");
+const scalable = existsSync(WEFT) && process.getuid?.() === 0;
 const ready = existsSync(WEFT) && existsSync("/usr/lib/cni/bridge") && process.getuid?.() === 0;
 setDefaultTimeout(60_000);
 const TITLE = "cni with few pods, both sides, and nothing left";
@@ -59,6 +60,25 @@ test.skipIf(!ready)(
     expect(leftovers(child.pid)).toEqual([]);
   },
 );
+
+const SCALE = "scale in little: the agent reads the simulated cluster, and nothing is left";
+test.skipIf(!scalable)(scalable ? SCALE : `${SCALE}: needs root and dist/weft`, async () => {
+  const child = run("scale", "--nodes", "5", "--rounds", "2", "--seconds", "1", "--json");
+  const text = await new Response(child.stdout).text();
+  const errors = await new Response(child.stderr).text();
+  expect(await child.exited, errors).toBe(0);
+  const [report] = JSON.parse(text) as [Report];
+  expect(report.suite).toBe("scale");
+  const figure = (name: string): number => report.figures.find((f) => f.name === name)?.weft ?? Number.NaN;
+  expect(figure("nothing changes, RSS")).toBeGreaterThan(1);
+  expect(figure("node added, to its route in the kernel, p50")).toBeGreaterThan(0);
+  // Four rows for each peer, and what the node has of its own.
+  expect(figure("rows of one node's plan")).toBeGreaterThanOrEqual(20);
+  expect(report.notes.join("\n")).toContain(
+    "asked for /api/v1/nodes and /api/v1/pods?fieldSelector=spec.nodeName=node-0",
+  );
+  expect(leftovers(child.pid)).toEqual([]);
+});
 
 test.skipIf(!ready)("an interrupted run leaves nothing", async () => {
   const child = run("cni", "--pods", "50", "--burst", "5");

@@ -1,19 +1,23 @@
 /** The command line of bench/run.ts. */
 import { WeftError } from "@weft/base";
 
-export type Suite = "cni" | "agent" | "traffic";
-export const SUITES: readonly Suite[] = ["cni", "agent", "traffic"];
+export type Suite = "cni" | "agent" | "traffic" | "scale" | "services";
+export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "scale", "services"];
 
 export interface BenchOptions {
   readonly suites: readonly Suite[];
   /** Pods present on a node while it is measured. */
   readonly pods: number;
+  /** Nodes of the simulated cluster; each has 50 pods. */
+  readonly nodes: number;
   /** ADDs at once in a burst. */
   readonly burst: number;
   /** Repetitions; 0 stands for each suite's own number. */
   readonly rounds: number;
   /** Seconds of each measurement of time at rest or of traffic; 0 stands for the suite's own. */
   readonly seconds: number;
+  /** Services of suite "services"; 0 stands for its own numbers. */
+  readonly services: number;
   readonly json: boolean;
   /** The built executable. */
   readonly weft: string;
@@ -22,28 +26,34 @@ export interface BenchOptions {
 export const DEFAULT_OPTIONS: BenchOptions = {
   suites: SUITES,
   pods: 250,
+  nodes: 1000,
   burst: 100,
   rounds: 0,
   seconds: 0,
+  services: 0,
   json: false,
   weft: "dist/weft",
 };
 
-export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--pods N] [--burst N] [--rounds N] [--seconds N] [--json] [--weft FILE]
+export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--pods N] [--nodes N] [--burst N] [--rounds N] [--seconds N] [--services N] [--json] [--weft FILE]
 
   --pods N      pods on each side while it is measured (default ${DEFAULT_OPTIONS.pods})
+  --nodes N     nodes of the simulated cluster (default ${DEFAULT_OPTIONS.nodes})
   --burst N     ADDs at once (default ${DEFAULT_OPTIONS.burst})
   --rounds N    repetitions, by turns of the sides
   --seconds N   length of a measurement at rest or of traffic
+  --services N  services of suite "services" (default 10000, then 30000)
   --json        the reports as JSON
   --weft FILE   the executable (default ${DEFAULT_OPTIONS.weft})
 `;
 
 const NUMBERS = {
   "--pods": [1, 900],
+  "--nodes": [2, 5000],
   "--burst": [1, 250],
   "--rounds": [1, 100],
   "--seconds": [1, 120],
+  "--services": [1, 65_000],
 } as const;
 
 /** Throws "invalid" with the word that is wrong. */

@@ -3,7 +3,16 @@ import { isInvalid, WeftError } from "@weft/base";
 import { parseRuleset } from "./agent.ts";
 import { parseCpuModel } from "./machine.ts";
 import { DEFAULT_OPTIONS, parseBenchOptions } from "./options.ts";
-import { parseRollup, parseStat, parseStatm, readResident, readRollup, readStat } from "./proc.ts";
+import {
+  parsePeak,
+  parseRollup,
+  parseStat,
+  parseStatm,
+  readPeak,
+  readResident,
+  readRollup,
+  readStat,
+} from "./proc.ts";
 import { type Figure, ratioOf, renderReport, significant } from "./report.ts";
 import { ownerOf } from "./session/stale.ts";
 import { parseIperf } from "./traffic/measure.ts";
@@ -30,6 +39,7 @@ describe("options", () => {
   test.each([
     ["--pods"],
     ["--pods 0"],
+    ["--nodes 1"],
     ["--pods 1.5"],
     ["--pods 1e2"],
     ["--burst 999"],
@@ -76,6 +86,9 @@ describe("/proc", () => {
   test("of this process, as the runtime sees it", () => {
     const { resident, anonymous } = readResident(process.pid);
     expect(resident).toBeGreaterThan(anonymous);
+    expect(parsePeak("Name:\tx\nVmHWM:\t  170000 kB\nVmRSS:\t 1 kB\n")).toBe(170_000 * 1024);
+    refused(() => parsePeak("VmRSS:\t 1 kB\n"));
+    expect(readPeak(process.pid)).toBeGreaterThanOrEqual(readRollup(process.pid).anonymous);
     expect(readRollup(process.pid).rss).toBeGreaterThanOrEqual(readRollup(process.pid).pss);
     expect(readStat(process.pid).parent).toBe(process.ppid);
   });

@@ -42,7 +42,7 @@ export function parseStatm(text: string, pageSize = 4096): Resident {
 }
 
 /** A line "Pss:   123 kB" of /proc/PID/smaps_rollup, in bytes. */
-export function parseRollup(text: string, name: "Rss" | "Pss" | "Private_Dirty"): number {
+export function parseRollup(text: string, name: "Rss" | "Pss" | "Private_Dirty" | "Anonymous"): number {
   const found = new RegExp(`^${name}: +([0-9]+) kB$`, "m").exec(text);
   return whole(found?.[1], "smaps_rollup") * 1024;
 }
@@ -55,7 +55,16 @@ function whole(text: string | undefined, file: string): number {
 /** Throws when there is no such process. */
 export const readStat = (pid: number): ProcessStat => parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
 export const readResident = (pid: number): Resident => parseStatm(readFileSync(`/proc/${pid}/statm`, "utf8"));
-export const readRollup = (pid: number): { readonly rss: number; readonly pss: number } => {
+export const readRollup = (
+  pid: number,
+): { readonly rss: number; readonly pss: number; readonly anonymous: number } => {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-  return { rss: parseRollup(text, "Rss"), pss: parseRollup(text, "Pss") };
+  const of = (name: Parameters<typeof parseRollup>[1]): number => parseRollup(text, name);
+  return { rss: of("Rss"), pss: of("Pss"), anonymous: of("Anonymous") };
 };
+
+/** "VmHWM:  123 kB" of /proc/PID/status: the most that was ever resident, in bytes. */
+export function parsePeak(text: string): number {
+  return whole(/^VmHWM:\s+([0-9]+) kB$/m.exec(text)?.[1], "status") * 1024;
+}
+export const readPeak = (pid: number): number => parsePeak(readFileSync(`/proc/${pid}/status`, "utf8"));

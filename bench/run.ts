@@ -11,6 +11,8 @@ import { benchAgent } from "./agent.ts";
 import { benchCni } from "./cni.ts";
 import { type BenchOptions, parseBenchOptions, type Suite } from "./options.ts";
 import { type Report, renderReport } from "./report.ts";
+import { benchScale } from "./scale.ts";
+import { benchServices } from "./services.ts";
 import { openSession, type Session } from "./session/session.ts";
 import { benchTraffic } from "./traffic.ts";
 
@@ -18,6 +20,8 @@ const RUN: Record<Suite, (session: Session, options: BenchOptions, say: Say) => 
   cni: benchCni,
   agent: benchAgent,
   traffic: benchTraffic,
+  services: benchServices,
+  scale: benchScale,
 };
 type Say = (text: string) => void;
 

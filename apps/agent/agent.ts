@@ -20,7 +20,7 @@
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
 import { dirname } from "node:path";
-import { createPlan, ensureRuleset, SERVICES_TABLE } from "@weft/apply";
+import { createPlan, SERVICES_TABLE } from "@weft/apply";
 import { createLogger, describeError, fdWriter, type Logger, systemClock } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
 import { openLedger } from "@weft/ipam";
@@ -47,8 +47,14 @@ import { VERSION } from "./version.ts";
 
 /** Time that one ADD may take, waiting for a starting agent included in neither. */
 const ADD_DEADLINE_MS = 60_000;
-/** Kernel objects on the node cost a dump a kind to compare; those inside pods cost dumps for each pod. */
-const REPAIR_MS = (kind: PlanKind): number => (kind === "attachment" ? 60_000 : 4_000);
+/** Kinds that are few on every node, and of whose changes the kernel does not tell, or not all. */
+const UNHEARD: ReadonlySet<PlanKind> = new Set(["tunnel", "address", "rule", "sysctl"]);
+/**
+ * How often everything of a kind is compared with the kernel, events or none. The others are told of by events, and
+ * are some for every other node or pod; those inside of pods cost dumps for each pod.
+ */
+const REPAIR_MS = (kind: PlanKind): number =>
+  UNHEARD.has(kind) ? 4_000 : kind === "attachment" ? 60_000 : 30_000;
 /** How often the deletion queue is looked at, and gone namespaces are searched for. */
 const HOUSEKEEPING_MS = 3_000;
 
@@ -215,7 +221,7 @@ export async function startAgent(
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */
   async function begin(): Promise<void> {
-    await ensureRuleset(kernel, plan.rows("allowed-source"));
+    await plan.ensureSkeletons();
     plan.applier.start();
     await plan.applier.settled();
     await attachments.collect();

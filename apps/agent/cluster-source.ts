@@ -57,13 +57,20 @@ export function watchSource(source: ClusterSource, node: string, to: SourceListe
   const last = readCopy(copy, logger);
   if (last !== undefined) to.rows({ ...last, errors: [] });
   let written = "";
+  let taken: ClusterRows | undefined;
   const watch = watchCluster({
     client,
     node,
+    containers: false,
     logger,
     onChange(rows) {
       const { nodes, blocks } = rows;
-      to.rows({ nodes, blocks, errors: [...rows.errors, ...rows.waiting] });
+      const reading = { nodes, blocks, errors: [...rows.errors, ...rows.waiting] };
+      // It was a pod that changed: no reason to go through every node.
+      if (taken?.nodes === nodes && taken.blocks === blocks && Bun.deepEquals(taken.errors, reading.errors))
+        return;
+      taken = reading;
+      to.rows(reading);
       const text = JSON.stringify({ nodes, blocks });
       if (text === written) return;
       written = text;

@@ -5,7 +5,7 @@
  * is still missed is found by the periodic comparison of the reconcilers.
  */
 
-import type { Plan } from "@weft/apply";
+import { NFT_TABLE, type Plan, SERVICES_TABLE } from "@weft/apply";
 import { type Clock, describeError, type Logger } from "@weft/base";
 import { type Kernel, type KernelEvent, LINK_PREFIX } from "@weft/kernel/port";
 import type { PlanKind, PlanRow } from "@weft/model";
@@ -23,6 +23,19 @@ const NODE_KINDS: ReadonlySet<PlanKind> = new Set([
   "rule",
   "sysctl",
 ]);
+/** Tables of this plan: "weft", and one "weft-..." for each thing that has one of its own. Services have a plan of theirs. */
+const isOurs = (table: string): boolean =>
+  table === NFT_TABLE || (table.startsWith(`${NFT_TABLE}-`) && table !== SERVICES_TABLE);
+/** All others but the pairs of pods are in nftables. */
+const isInNftables = (kind: PlanKind): boolean => !NODE_KINDS.has(kind) && kind !== "attachment";
+/**
+ * What an event of the node says nothing about is not compared: among a thousand nodes each comparison is of thousands
+ * of rows, and somebody's own routes may change many times a second.
+ */
+const TOUCHED: Readonly<Record<"route" | "neighbour", ReadonlySet<PlanKind>>> = {
+  route: new Set(["route"]),
+  neighbour: new Set(["neighbour", "forwarding"]),
+};
 
 export interface DriftWatchOptions {
   readonly kernel: Kernel;
@@ -42,7 +55,7 @@ export function watchDrift(o: DriftWatchOptions): () => void {
   /** Pods' links, by the node's end, and ids of other namespaces, that something changed about. */
   const links = new Set<string>();
   const namespaces = new Set<number>();
-  let node = false;
+  const kinds = new Set<PlanKind>();
   let everything = false;
   let podLinks = false;
   let underlay = false;
@@ -55,13 +68,14 @@ export function watchDrift(o: DriftWatchOptions): () => void {
     if (o.enabled()) {
       if (everything) o.plan.applier.requestRepair();
       else {
-        if (node) for (const k of o.plan.kinds) if (NODE_KINDS.has(k.kind)) k.reconciler.requestRepair();
+        for (const k of o.plan.kinds) if (kinds.has(k.kind)) k.reconciler.requestRepair();
         repair(touchedRows());
       }
     }
     links.clear();
     namespaces.clear();
-    node = everything = podLinks = underlay = false;
+    kinds.clear();
+    everything = podLinks = underlay = false;
   };
 
   /** Rows of the workloads whose link, or whose namespace, something changed about. */
@@ -82,18 +96,32 @@ export function watchDrift(o: DriftWatchOptions): () => void {
     });
   };
 
-  const hear = (event: KernelEvent): void => {
+  const touch = (touched: Iterable<PlanKind>): void => {
+    for (const kind of touched) kinds.add(kind);
+  };
+
+  /** False when nothing of ours can follow from the event. */
+  const note = (event: KernelEvent): boolean => {
     if (event.kind === "overflow") everything = underlay = true;
-    else if (event.nsid !== undefined) namespaces.add(event.nsid);
-    else if (event.link === undefined || event.link.startsWith(`${LINK_PREFIX}-`)) node = true;
-    else if (event.link.startsWith(LINK_PREFIX)) {
+    else if (event.kind === "nftables") {
+      if (event.table !== undefined && !isOurs(event.table)) return false;
+      touch(o.plan.kinds.map((k) => k.kind).filter(isInNftables));
+    } else if (event.nsid !== undefined) namespaces.add(event.nsid);
+    else if (event.link?.startsWith(LINK_PREFIX) && !event.link.startsWith(`${LINK_PREFIX}-`)) {
       links.add(event.link);
       if (event.kind === "link" && event.change === "gone") podLinks = true;
     } else {
-      node = true;
-      if (event.kind === "link" || event.kind === "address") underlay = true;
+      const isOwn = event.link === undefined || event.link.startsWith(LINK_PREFIX);
+      // Of other nodes and of the fabric, found and lost all the time.
+      if (event.kind === "neighbour" && !isOwn) return false;
+      touch(event.kind === "route" || event.kind === "neighbour" ? TOUCHED[event.kind] : NODE_KINDS);
+      if (!isOwn && event.kind !== "route") underlay = true;
     }
-    cancel ??= o.clock.setTimeout(act, GATHER_MS);
+    return true;
+  };
+
+  const hear = (event: KernelEvent): void => {
+    if (note(event)) cancel ??= o.clock.setTimeout(act, GATHER_MS);
   };
 
   const stop = o.kernel.watch(hear, { allNamespaces: true });

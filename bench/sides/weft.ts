@@ -22,13 +22,16 @@ export interface WeftNode {
   readonly plugins: string;
 }
 
+/** Where the agent has the cluster from: manifests of these nodes, or an API server. */
+export type Cluster = readonly ClusterNode[] | { readonly kubeconfig: string };
+
 /** Starts the agent of `name` and waits until it takes pods. Throws "timeout" with the end of its log. */
 export async function startWeft(
   session: Session,
   label: string,
   namespace: RealNamespace,
   name: string,
-  cluster: readonly ClusterNode[],
+  cluster: Cluster,
   settings: object = {},
 ): Promise<WeftNode> {
   const root = join(session.directory, label);
@@ -39,9 +42,11 @@ export async function startWeft(
   const shim = `${session.weft}-cni`;
   symlinkSync(existsSync(shim) ? shim : session.weft, join(plugins, "weft"));
   symlinkSync(session.weft, join(plugins, "weft-loopback"));
-  writeFileSync(join(etc, "cluster/nodes.yaml"), cluster.map(nodeManifest).join("---\n"));
+  const source = "kubeconfig" in cluster ? ["--kubeconfig", cluster.kubeconfig] : [];
+  if (!("kubeconfig" in cluster))
+    writeFileSync(join(etc, "cluster/nodes.yaml"), cluster.map(nodeManifest).join("---\n"));
   writeFileSync(join(etc, "settings.yaml"), JSON.stringify({ clusterCIDRs: ["10.244.0.0/16"], ...settings }));
-  const argv = [session.weft, "agent", "--node", name, "--root", root];
+  const argv = [session.weft, "agent", "--node", name, "--root", root, ...source];
   const agent = session.start(namespace, label, argv);
   const conflist = join(root, "etc/cni/net.d/10-weft.conflist");
   const text = await appears(conflist, agent);

@@ -38,7 +38,7 @@ export function weftNetwork(settings: WeftSettings): Network {
         .start();
     },
     async masquerades({ machine }) {
-      const { stdout } = await machine.attempt(["nft", "list", "table", "inet", "weft"]);
+      const { stdout } = await machine.attempt(["nft", "list", "table", "inet", "weft-masquerade"]);
       return stdout.includes("masquerade");
     },
   };

@@ -1,5 +1,4 @@
 /** Plan tables to the kernel. */
-export { ensureRuleset } from "./kinds/allowed-source.ts";
 export { deletePair, withNamespace } from "./kinds/attachment.ts";
 export * from "./plan.ts";
 export { gatewayOf } from "./pod/gateway.ts";

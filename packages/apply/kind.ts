@@ -6,6 +6,7 @@
 import type { Kernel } from "@weft/kernel/port";
 import type { PlanKind, PlanRow, PlanRowOf } from "@weft/model";
 import type { ReadableTable, ReconcilerOps } from "@weft/store";
+import type { Skeletons } from "./skeleton.ts";
 
 /** What a kind's operations stand on. */
 export interface KindContext<K extends PlanKind> {
@@ -16,6 +17,8 @@ export interface KindContext<K extends PlanKind> {
   wanted(): Iterable<PlanRow>;
   /** What several kinds of a plan have in common: made by the first that asks with this function. */
   shared<T>(make: (context: SharedContext) => T): T;
+  /** For kinds whose objects are elements of nftables: makes the tables around them. */
+  readonly skeletons: Skeletons;
   /** A link of ours was made again or lost what hangs on it: resolves when its rows of later kinds are back. */
   disturbed(link: string): Promise<void>;
 }

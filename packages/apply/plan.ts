@@ -22,6 +22,7 @@ import {
 import type { KindContext, KindOps, SharedContext } from "./kind.ts";
 import { KINDS } from "./registry.ts";
 import { countingPrunes, countRepairs, type Repairs } from "./repairs.ts";
+import { Skeletons } from "./skeleton.ts";
 
 export interface PlanKindState {
   readonly kind: PlanKind;
@@ -42,6 +43,8 @@ export interface Plan {
   rows<K extends PlanKind>(kind: K): Iterable<PlanRowOf<K>>;
   /** Keys of rows as the applier's flush and repair take them. */
   keys(rows: Iterable<PlanRow>): Record<string, string[]>;
+  /** Makes the nftables skeletons that do not stand, each with all elements of its rows. Before the applier starts. */
+  ensureSkeletons(): Promise<void>;
   /** Everything that the kernel holds otherwise than planned. Reads only. */
   drift(node: string, rows?: Iterable<PlanRow>): Promise<Drift[]>;
 }
@@ -71,10 +74,18 @@ export function createPlan(options: PlanOptions): Plan {
     if (!inCommon.has(make)) inCommon.set(make, make({ kernel, wanted }));
     return inCommon.get(make) as T;
   };
+  const skeletons = new Skeletons(kernel.nftables);
   const kinds = (options.kinds ?? PLAN_KINDS).map((kind): PlanKindState => {
     const table = createTable<PlanRow>(database, { name: kind, key: planKey });
     const make = KINDS[kind] as (context: KindContext<PlanKind>) => KindOps<PlanKind, unknown>;
-    const context = { kernel, table, wanted, shared, disturbed } as unknown as KindContext<PlanKind>;
+    const context = {
+      kernel,
+      table,
+      skeletons,
+      wanted,
+      shared,
+      disturbed,
+    } as unknown as KindContext<PlanKind>;
     const repairs = { repaired: 0, pruned: 0 };
     const ops = countingPrunes(make(context), repairs);
     const chunk = options.chunk?.(kind);
@@ -121,6 +132,7 @@ export function createPlan(options: PlanOptions): Plan {
     applier,
     kinds,
     keys,
+    ensureSkeletons: () => skeletons.ensure(),
     rows: <K extends PlanKind>(kind: K) => (byKind.get(kind)?.table.rows() ?? []) as Iterable<PlanRowOf<K>>,
     change(put, remove) {
       database.write(() => {

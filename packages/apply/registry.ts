@@ -5,6 +5,7 @@ import { addressOps } from "./kinds/address.ts";
 import { allowedSourceOps } from "./kinds/allowed-source.ts";
 import { attachmentOps } from "./kinds/attachment.ts";
 import { forwardingOps } from "./kinds/forwarding.ts";
+import { masqueradeInsideOps, masqueradeSourceOps } from "./kinds/masquerade.ts";
 import { neighbourOps } from "./kinds/neighbour.ts";
 import { routeOps } from "./kinds/route.ts";
 import { ruleOps } from "./kinds/rule.ts";
@@ -25,6 +26,8 @@ type AnyOps<K extends PlanKind> = (context: KindContext<K>) => KindOps<K, any>;
 export const KINDS: { readonly [K in PlanKind]: AnyOps<K> } = {
   sysctl: sysctlOps,
   "allowed-source": allowedSourceOps,
+  "masquerade-inside": masqueradeInsideOps,
+  "masquerade-source": masqueradeSourceOps,
   tunnel: tunnelOps,
   attachment: attachmentOps,
   address: addressOps,

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createAnonymous, inNetns } from "@weft/kernel/netns";
-import { RULESET, RULESET_VERSION, rulesetStands } from "./ruleset.ts";
+import { RULESET, RULESET_VERSION, SOURCES_SKELETON } from "./ruleset.ts";
+import { skeletonStands } from "./skeleton.ts";
 import { CASES, UPLINK } from "./testing/cases.ts";
 import { TestNode } from "./testing/node.ts";
 import { WORLDS } from "./testing/worlds.ts";
@@ -31,7 +32,7 @@ for (const [name, make] of WORLDS) {
   test(`${name}: it stands once it is made, and not when anything of it is gone`, async () => {
     const world = make();
     try {
-      expect(rulesetStands(world.nftables)).toBe(false);
+      expect(skeletonStands(world.nftables, SOURCES_SKELETON)).toBe(false);
       for (const damage of [
         "flush chain inet weft prerouting",
         "flush chain arp weft input",
@@ -40,9 +41,9 @@ for (const [name, make] of WORLDS) {
         "flush ruleset",
       ]) {
         await world.nftables.run(RULESET);
-        expect(`${damage}: ${rulesetStands(world.nftables)}`).toBe(`${damage}: true`);
+        expect(`${damage}: ${skeletonStands(world.nftables, SOURCES_SKELETON)}`).toBe(`${damage}: true`);
         await world.nftables.run(damage);
-        expect(`${damage}: ${rulesetStands(world.nftables)}`).toBe(`${damage}: false`);
+        expect(`${damage}: ${skeletonStands(world.nftables, SOURCES_SKELETON)}`).toBe(`${damage}: false`);
       }
     } finally {
       world.close();
@@ -62,7 +63,7 @@ for (const [name, make] of WORLDS) {
       await node.go(sources);
       expect(world.writes.map((w) => w.split(" ")[0])).toEqual(["run"]);
       expect(await node.drift()).toEqual([]);
-      expect(rulesetStands(world.nftables)).toBe(true);
+      expect(skeletonStands(world.nftables, SOURCES_SKELETON)).toBe(true);
     } finally {
       await node.stop();
       world.close();

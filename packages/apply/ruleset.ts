@@ -11,8 +11,7 @@
  *
  * A pod's link is any "weft*" that is not "weft-*": the latter are the node's own devices.
  */
-import { isNotFound } from "@weft/base";
-import type { Nftables } from "@weft/kernel/port";
+import { type Skeleton, versionSet } from "./skeleton.ts";
 
 export const NFT_TABLE = "weft";
 export const SOURCES4 = "sources4";
@@ -20,15 +19,14 @@ export const SOURCES6 = "sources6";
 /** The same elements as sources6, for the target of a neighbour advertisement: nft 1.0.6 has no name for it. */
 export const TARGETS6 = "targets6";
 
-/** Counts up with every change of RULESET, and is kept in a set's name: an older skeleton is replaced whole. */
+/** Counts up with every change of RULESET. */
 export const RULESET_VERSION = 1;
-const VERSION_SET = `version_${RULESET_VERSION}`;
 
 export const RULESET = `
 table inet weft
 delete table inet weft
 table inet weft {
-  set ${VERSION_SET} { type mark; }
+  ${versionSet(RULESET_VERSION)}
   set ${SOURCES4} { type ifname . ether_addr . ipv4_addr; }
   set ${SOURCES6} { type ifname . ether_addr . ipv6_addr; }
   set ${TARGETS6} { typeof iifname . ether saddr . @th,64,128; }
@@ -65,20 +63,11 @@ table arp weft {
 }
 `;
 
-/** Rules in RULESET: somebody who flushed a chain left fewer. */
-const RULES: Readonly<Record<"inet" | "arp", number>> = { inet: 8, arp: 5 };
-
-/** True if both tables stand, are of this version, and have all of their rules. */
-export function rulesetStands(nftables: Nftables): boolean {
-  for (const family of ["inet", "arp"] as const) {
-    if (!nftables.tableExists(family, NFT_TABLE)) return false;
-    if (nftables.ruleCount(family, NFT_TABLE) !== RULES[family]) return false;
-  }
-  try {
-    nftables.elements("inet", NFT_TABLE, VERSION_SET, ["mark"], 4);
-    return true;
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    throw error;
-  }
-}
+export const SOURCES_SKELETON: Skeleton = {
+  tables: [
+    { family: "inet", name: NFT_TABLE, rules: 8 },
+    { family: "arp", name: NFT_TABLE, rules: 5 },
+  ],
+  version: RULESET_VERSION,
+  script: RULESET,
+};

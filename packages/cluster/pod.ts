@@ -17,9 +17,11 @@ import {
 } from "./unhonoured.ts";
 
 const PROTOCOLS = ["TCP", "UDP", "SCTP"];
+const NO_CONTAINERS: readonly Container[] = [];
 const RESTART_POLICIES = ["Always", "OnFailure", "Never"];
 
-export function readPod(object: Field, notes: Notes): Pod {
+/** Without `containers` they are not looked at, and the row has none. */
+export function readPod(object: Field, notes: Notes, containers = true): Pod {
   const metadata = readMetadata(object, notes);
   noteOthers(object, ["apiVersion", "kind", "metadata", "spec", "status"], [], notes);
   const annotations = object.at("metadata").at("annotations");
@@ -42,7 +44,7 @@ export function readPod(object: Field, notes: Notes): Pod {
     node: node === "" ? undefined : node,
     hostNetwork: spec.at("hostNetwork").boolean() ?? false,
     labels: metadata.labels,
-    containers: readContainers(spec.at("containers"), notes),
+    containers: containers ? readContainers(spec.at("containers"), notes) : NO_CONTAINERS,
     origin: originOf("Pod", { ...metadata, uid }, true),
   };
 }

@@ -1,5 +1,6 @@
 /** The Linux kernel. The interfaces are in port.ts, what they promise in conformance.ts. */
 import { createNftables } from "./nftables/index.ts";
+import { watchNftables } from "./nftables/watch.ts";
 import type { Kernel, KernelEvent, WatchOptions } from "./port.ts";
 import {
   LinkRemover,
@@ -49,11 +50,14 @@ export function openKernel(): RealKernel {
         options,
       );
       remover.hears(self.identity);
-      stops.add(stop);
-      return () => {
-        stops.delete(stop);
+      const stopNftables = watchNftables(self, listener);
+      const stopBoth = (): void => {
+        stops.delete(stopBoth);
         stop();
+        stopNftables();
       };
+      stops.add(stopBoth);
+      return stopBoth;
     },
     close() {
       for (const stop of stops) stop();

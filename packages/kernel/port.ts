@@ -165,6 +165,12 @@ export type KernelEvent =
       readonly link: string | undefined;
       readonly linkIndex: number | undefined;
     }
+  | {
+      /** Something of that table changed, the table itself included; both undefined: of some tables. */
+      readonly kind: "nftables";
+      readonly family: NftFamily | undefined;
+      readonly table: string | undefined;
+    }
   | { readonly kind: "overflow" };
 
 export interface NetworkNamespace {
@@ -239,6 +245,12 @@ export type SetField =
   | { readonly type: "mark"; readonly value: number }
   | { readonly type: "port"; readonly value: number }
   | { readonly type: "protocol"; readonly value: number };
+
+/** Addresses of one family without a gap, both ends included. */
+export interface IpRange {
+  readonly first: IpAddress;
+  readonly last: IpAddress;
+}
 
 /** A base chain of any table, with what can drop in it: what `status` names when a foreign table interferes. */
 export interface BaseChain {
@@ -324,6 +336,19 @@ export interface Nftables {
     addressFamily: Family,
     value?: readonly SetField["type"][],
   ): SetElement[];
+  /** All ranges, in order, of a set of addresses of that family with `flags interval`. "not-found" when there is none. */
+  ranges(family: NftFamily, table: string, set: string, addressFamily: Family): IpRange[];
+  /**
+   * Removes ranges from such a set and adds others, in one transaction. To remove an absent one is no error, nor to add
+   * one that is there; "exists" when one that is added overlaps one that stays. "not-found" when there is no set to add to.
+   */
+  changeRanges(
+    family: NftFamily,
+    table: string,
+    set: string,
+    remove: readonly IpRange[],
+    add: readonly IpRange[],
+  ): void;
 }
 
 export interface Kernel {

@@ -90,6 +90,8 @@ const ROWS: { readonly [K in PlanKind]: fc.Arbitrary<Extract<PlanRow, { kind: K 
     prefix: ip.map(hostPrefix),
   }),
   "node-source": fc.record({ ...kindOf("node-source"), ip }),
+  "masquerade-source": fc.record({ ...kindOf("masquerade-source"), prefix: ip.map(hostPrefix) }),
+  "masquerade-inside": fc.record({ ...kindOf("masquerade-inside"), prefix: ip.map(hostPrefix) }),
 };
 
 /** The fields that tell the kernel's objects of a kind apart. */
@@ -109,6 +111,8 @@ const IDENTITY: Readonly<Record<PlanKind, readonly string[]>> = {
   hairpin: ["ip"],
   "pod-range": ["role", "prefix"],
   "node-source": ["ip"],
+  "masquerade-source": ["prefix"],
+  "masquerade-inside": ["prefix"],
 };
 const ALL_KINDS: readonly PlanKind[] = [...PLAN_KINDS, ...SERVICE_PLAN_KINDS];
 const identity = (row: PlanRow): string =>

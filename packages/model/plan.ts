@@ -106,6 +106,18 @@ export interface AllowedSourceRow extends Planned {
   readonly ip: IpAddress;
 }
 
+/** Addresses whose packets get a node's address when they leave the cluster: pods of this node. Disjoint. */
+export interface MasqueradeSourceRow extends Planned {
+  readonly kind: "masquerade-source";
+  readonly prefix: Prefix;
+}
+
+/** Addresses that pods reach under their own: pods and nodes of the cluster, and what settings exclude. Disjoint. */
+export interface MasqueradeInsideRow extends Planned {
+  readonly kind: "masquerade-inside";
+  readonly prefix: Prefix;
+}
+
 export type PlanRow =
   | SysctlRow
   | TunnelRow
@@ -116,17 +128,22 @@ export type PlanRow =
   | RouteRow
   | RuleRow
   | AllowedSourceRow
+  | MasqueradeSourceRow
+  | MasqueradeInsideRow
   | ServicePlanRow;
 export type PlanKind = PlanRow["kind"];
 export type PlanRowOf<K extends PlanKind> = Extract<PlanRow, { kind: K }>;
 
 /**
- * Kinds of links, addresses and routes, in the order in which they are added; removal goes the other way. What a pod may send
- * is known before its link is up. Those of services are a plan of their own: SERVICE_PLAN_KINDS.
+ * Order in which kinds are added; removal goes the other way. What a pod may send is known before its link is up, and what
+ * is inside of the cluster before anything is translated. Those of services
+ * are a plan of their own: SERVICE_PLAN_KINDS.
  */
 export const PLAN_KINDS: readonly PlanKind[] = [
   "sysctl",
   "allowed-source",
+  "masquerade-inside",
+  "masquerade-source",
   "tunnel",
   "attachment",
   "address",
@@ -157,6 +174,9 @@ export function planKey(row: PlanRow): string {
       return `${row.from} table ${row.table}`;
     case "allowed-source":
       return `${row.link} ${row.mac} ${row.ip}`;
+    case "masquerade-source":
+    case "masquerade-inside":
+      return row.prefix;
     default:
       return servicePlanKey(row);
   }

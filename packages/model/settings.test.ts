@@ -16,7 +16,14 @@ const faultsOf = (document: unknown): string => {
 
 describe("settings", () => {
   test("nothing means the defaults", () => {
-    for (const nothing of [undefined, null, {}, { vxlan: {} }, { vxlan: null, clusterCIDRs: null }]) {
+    for (const nothing of [
+      undefined,
+      null,
+      {},
+      { vxlan: {} },
+      { vxlan: null, clusterCIDRs: null, masquerade: null },
+      { masquerade: { ranges: null } },
+    ]) {
       expect(parseSettings(nothing)).toEqual(DEFAULT_SETTINGS);
     }
   });
@@ -27,6 +34,11 @@ describe("settings", () => {
       vxlan: { port: 8472, vni: 1, underlay: "ipv6", checksum: "on", offload: "off" },
       mtu: 1280,
       clusterCIDRs: ["10.0.0.0/8", "fd00::/48"],
+      masquerade: {
+        enabled: false,
+        ranges: [{ range: "10.244.0.0/16", enabled: true }],
+        exclude: ["192.168.0.0/16", "fd99::/64"],
+      },
       serviceCIDRs: ["10.96.0.0/16", "fd00:96::/112"],
       services: { enabled: "off", balance: "maglev", nodePortAddresses: ["192.0.2.0/24"], healthzPort: 0 },
     } as const;
@@ -75,7 +87,7 @@ describe("settings", () => {
     [{ backend: "ipip" }, 'backend: "ipip" must be one of auto, direct, vxlan'],
     [
       { bakend: "auto" },
-      "bakend: unknown field (known: backend, vxlan, mtu, clusterCIDRs, serviceCIDRs, services)",
+      "bakend: unknown field (known: backend, vxlan, mtu, clusterCIDRs, masquerade, serviceCIDRs, services)",
     ],
     [{ vxlan: [] }, "vxlan: must be a mapping"],
     [{ vxlan: { vni: 0 } }, "vxlan.vni", "from 1 to 16777215"],
@@ -99,6 +111,28 @@ describe("settings", () => {
     [{ services: { healthzPort: 65536 } }, "services.healthzPort"],
     [{ services: { proxy: 1 } }, "services.proxy: unknown field"],
     [{ backend: true }, "backend"],
+    [{ masquerade: false }, "masquerade: must be a mapping"],
+    [{ masquerade: { enable: false } }, "masquerade.enable: unknown field (known: enabled, ranges, exclude)"],
+    [{ masquerade: { enabled: "no" } }, 'masquerade.enabled: "no" must be true or false'],
+    [{ masquerade: { exclude: "10.0.0.0/8" } }, "masquerade.exclude: must be a list of prefixes"],
+    [{ masquerade: { exclude: ["10.0.0.1/8"] } }, "masquerade.exclude[0]", "bits set"],
+    [{ masquerade: { exclude: ["10.0.0.0/8", null] } }, "masquerade.exclude[1]"],
+    [{ masquerade: { ranges: {} } }, "masquerade.ranges: must be a list of ranges"],
+    [{ masquerade: { ranges: ["10.0.0.0/8"] } }, "masquerade.ranges[0]: must be a mapping"],
+    [{ masquerade: { ranges: [{ range: "10.0.0.0/8" }] } }, "masquerade.ranges[0].enabled: is missing"],
+    [{ masquerade: { ranges: [{ enabled: true }] } }, "masquerade.ranges[0].range: is missing"],
+    [{ masquerade: { ranges: [{ range: "x", enabled: true }] } }, "masquerade.ranges[0].range"],
+    [
+      {
+        masquerade: {
+          ranges: [
+            { range: "10.0.0.0/8", enabled: true },
+            { range: "10.0.0.0/8", enabled: false },
+          ],
+        },
+      },
+      "masquerade.ranges[1]: 10.0.0.0/8 is in masquerade.ranges[0] too, otherwise",
+    ],
   ];
   test.each(wrong)("%j", (document, ...words) => {
     for (const word of words) expect(faultsOf(document)).toContain(word);

@@ -17,6 +17,16 @@ export interface VxlanSettings {
   readonly offload: "auto" | "on" | "off";
 }
 
+/** Whether packets of pods get their node's address when they leave the cluster. */
+export interface MasqueradeSettings {
+  /** For all pods that no range speaks of. */
+  readonly enabled: boolean;
+  /** For pods of these ranges; of several that hold an address, the longest prefix speaks. */
+  readonly ranges: readonly { readonly range: Prefix; readonly enabled: boolean }[];
+  /** Destinations outside of the cluster that pods reach under their own address. */
+  readonly exclude: readonly Prefix[];
+}
+
 export interface Settings {
   readonly backend: BackendName;
   readonly vxlan: VxlanSettings;
@@ -24,6 +34,7 @@ export interface Settings {
   readonly mtu: number | "auto";
   /** Ranges that all node blocks lie in. */
   readonly clusterCIDRs: readonly Prefix[];
+  readonly masquerade: MasqueradeSettings;
   /** Ranges that cluster addresses of services come from, beside those of ServiceCIDR objects. */
   readonly serviceCIDRs: readonly Prefix[];
   readonly services: ServiceSettings;
@@ -34,6 +45,7 @@ export const DEFAULT_SETTINGS: Settings = {
   vxlan: { port: 4789, vni: 4096, underlay: "auto", checksum: "auto", offload: "auto" },
   mtu: "auto",
   clusterCIDRs: [],
+  masquerade: { enabled: true, ranges: [], exclude: [] },
   serviceCIDRs: [],
   services: DEFAULT_SERVICE_SETTINGS,
 };
@@ -42,7 +54,12 @@ export const DEFAULT_SETTINGS: Settings = {
 export function parseSettings(document: unknown): Settings {
   const faults: string[] = [];
   const root = object(document ?? {}, "settings", faults);
-  unknownKeys(root, ["backend", "vxlan", "mtu", "clusterCIDRs", "serviceCIDRs", "services"], "", faults);
+  unknownKeys(
+    root,
+    ["backend", "vxlan", "mtu", "clusterCIDRs", "masquerade", "serviceCIDRs", "services"],
+    "",
+    faults,
+  );
   const vx = object(root["vxlan"] ?? {}, "vxlan", faults);
   unknownKeys(vx, ["port", "vni", "underlay", "checksum", "offload"], "vxlan.", faults);
   const d = DEFAULT_SETTINGS;
@@ -57,14 +74,45 @@ export function parseSettings(document: unknown): Settings {
       offload: oneOf(vx["offload"] ?? d.vxlan.offload, ["auto", "on", "off"], "vxlan.offload", faults),
     },
     mtu: mtu === "auto" ? "auto" : integer(mtu, 1280, 65535, "mtu", faults),
-    clusterCIDRs: prefixes(root["clusterCIDRs"] ?? [], "clusterCIDRs", faults),
-    serviceCIDRs: prefixes(root["serviceCIDRs"] ?? [], "serviceCIDRs", faults),
+    clusterCIDRs: prefixes(root["clusterCIDRs"], "clusterCIDRs", faults),
+    masquerade: masquerade(root["masquerade"], faults),
+    serviceCIDRs: prefixes(root["serviceCIDRs"], "serviceCIDRs", faults),
     services: services(root["services"] ?? {}, faults),
   };
   if (faults.length > 0) {
     throw new WeftError("invalid", `settings: ${faults.join("; ")}`, { hint: "Correct the fields named." });
   }
   return settings;
+}
+
+function masquerade(value: unknown, faults: string[]): MasqueradeSettings {
+  const fields = object(value ?? {}, "masquerade", faults);
+  unknownKeys(fields, ["enabled", "ranges", "exclude"], "masquerade.", faults);
+  const ranges = list(fields["ranges"], "masquerade.ranges", "ranges", faults).map((item, i) => {
+    const field = `masquerade.ranges[${i}]`;
+    const range = object(item, field, faults);
+    unknownKeys(range, ["range", "enabled"], `${field}.`, faults);
+    if (!("enabled" in range)) faults.push(`${field}.enabled: is missing`);
+    return {
+      range: prefix(range["range"], `${field}.range`, faults),
+      enabled: boolean(range["enabled"] ?? true, `${field}.enabled`, faults),
+    };
+  });
+  ranges.forEach(({ range, enabled }, i) => {
+    const first = ranges.findIndex((r) => r.range === range);
+    if (range !== "" && ranges[first]?.enabled !== enabled)
+      faults.push(`masquerade.ranges[${i}]: ${range} is in masquerade.ranges[${first}] too, otherwise`);
+  });
+  return {
+    enabled: boolean(fields["enabled"] ?? DEFAULT_SETTINGS.masquerade.enabled, "masquerade.enabled", faults),
+    ranges,
+    exclude: prefixes(fields["exclude"], "masquerade.exclude", faults),
+  };
+}
+
+function noAddresses(faults: string[]): Prefix[] {
+  faults.push("services.nodePortAddresses: must be primary, all, or a list of prefixes");
+  return [];
 }
 
 function services(value: unknown, faults: string[]): ServiceSettings {
@@ -78,24 +126,11 @@ function services(value: unknown, faults: string[]): ServiceSettings {
     nodePortAddresses:
       addresses === "primary" || addresses === "all"
         ? addresses
-        : prefixes(addresses, "services.nodePortAddresses", faults, "primary, all, or "),
+        : Array.isArray(addresses)
+          ? prefixes(addresses, "services.nodePortAddresses", faults)
+          : noAddresses(faults),
     healthzPort: integer(fields["healthzPort"] ?? d.healthzPort, 0, 65535, "services.healthzPort", faults),
   };
-}
-
-function prefixes(value: unknown, field: string, faults: string[], others = ""): Prefix[] {
-  if (!Array.isArray(value)) {
-    faults.push(`${field}: must be ${others}a list of prefixes`);
-    return [];
-  }
-  return value.flatMap((item: unknown, i) => {
-    try {
-      return [parsePrefix(shownValue(item))];
-    } catch (error) {
-      faults.push(`${field}[${i}]: ${(error as Error).message}`);
-      return [];
-    }
-  });
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -118,6 +153,31 @@ function oneOf<T extends string>(value: unknown, allowed: readonly T[], field: s
   if (allowed.includes(text as T)) return text as T;
   faults.push(`${field}: "${shownValue(value)}" must be one of ${allowed.join(", ")}`);
   return allowed[0] as T;
+}
+
+function boolean(value: unknown, field: string, faults: string[]): boolean {
+  if (typeof value === "boolean") return value;
+  faults.push(`${field}: "${shownValue(value)}" must be true or false`);
+  return true;
+}
+
+function list(value: unknown, field: string, what: string, faults: string[]): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  if (value !== undefined && value !== null) faults.push(`${field}: must be a list of ${what}`);
+  return [];
+}
+
+const prefixes = (value: unknown, field: string, faults: string[]): Prefix[] =>
+  list(value, field, "prefixes", faults).map((item, i) => prefix(item, `${field}[${i}]`, faults));
+
+function prefix(value: unknown, field: string, faults: string[]): Prefix {
+  try {
+    if (value === undefined) throw new WeftError("invalid", "is missing");
+    return parsePrefix(shownValue(value));
+  } catch (error) {
+    faults.push(`${field}: ${(error as Error).message}`);
+    return "" as Prefix;
+  }
 }
 
 function integer(value: unknown, least: number, most: number, field: string, faults: string[]): number {

@@ -202,8 +202,8 @@ export class ActiveServices {
   }
 
   #hear(event: KernelEvent): void {
-    const isOurs = event.kind !== "overflow" && event.link?.startsWith(LINK_PREFIX) === true;
-    if (isOurs || (event.kind !== "overflow" && event.kind !== "link" && event.kind !== "address")) return;
+    if (event.kind !== "overflow" && event.kind !== "link" && event.kind !== "address") return;
+    if (event.kind !== "overflow" && event.link?.startsWith(LINK_PREFIX) === true) return;
     const { clock, kernel, logger } = this.#options;
     this.#underlayTimer ??= clock.setTimeout(() => {
       this.#underlayTimer = undefined;

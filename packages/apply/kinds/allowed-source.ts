@@ -1,9 +1,9 @@
 /** What pods may send from: elements of the anti-spoofing sets, one row in each set that checks its family. */
-import { familyOf, ipBytes, isNotFound } from "@weft/base";
+import { familyOf, ipBytes } from "@weft/base";
 import type { Kernel, NftFamily, SetElement, SetField } from "@weft/kernel/port";
 import { type AllowedSourceRow, planKey } from "@weft/model";
 import type { KindContext, KindOps } from "../kind.ts";
-import { NFT_TABLE, RULESET, rulesetStands, SOURCES4, SOURCES6, TARGETS6 } from "../ruleset.ts";
+import { NFT_TABLE, SOURCES_SKELETON, SOURCES4, SOURCES6, TARGETS6 } from "../ruleset.ts";
 
 /** An element by key, and which of the sets that should hold it do not. */
 interface Held {
@@ -42,45 +42,22 @@ const keyOf = (e: SetElement): string => e.key.map((f) => f.value).join(" ");
 export function allowedSourceOps({
   kernel,
   table,
+  skeletons,
 }: KindContext<"allowed-source">): KindOps<"allowed-source", Held> {
   const add = (rows: readonly AllowedSourceRow[]): void =>
     each(rows, (set, elements) => kernel.nftables.addElements(set.family, NFT_TABLE, set.name, elements));
   const remove = (rows: readonly AllowedSourceRow[]): void =>
     each(rows, (set, elements) => kernel.nftables.deleteElements(set.family, NFT_TABLE, set.name, elements));
-  /** Found by the last reading; looked at again when an element cannot be added. */
-  let stands = true;
-  let making: Promise<void> | undefined;
-  const make = (): Promise<void> => {
-    making ??= ensureRuleset(kernel, table.rows())
-      .then(() => {
-        stands = true;
-      })
-      .finally(() => {
-        making = undefined;
-      });
-    return making;
-  };
-  /** What is under way holds the rows of its beginning: whatever came to the sets meanwhile would be lost. */
-  const afterMaking = (run: () => void | Promise<void>): void | Promise<void> =>
-    making === undefined ? run() : making.then(run, run);
-  const update = (rows: readonly AllowedSourceRow[]): void | Promise<void> => {
-    try {
-      if (stands) return add(rows);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
-    return make();
-  };
+  const keeper = skeletons.join(SOURCES_SKELETON, () => [...table.rows()].map(inScript).join(""));
   return {
-    update: (row) => afterMaking(() => update([row])),
-    updateMany: (rows) => afterMaking(() => update(rows)),
-    delete: (row) => afterMaking(() => remove([row])),
-    deleteMany: (rows) => afterMaking(() => remove(rows)),
+    update: (row) => keeper.put(() => add([row])),
+    updateMany: (rows) => keeper.put(() => add(rows)),
+    delete: (row) => keeper.take(() => remove([row])),
+    deleteMany: (rows) => keeper.take(() => remove(rows)),
     actual: {
       list(rows) {
         // Without the skeleton nothing is held: every row is applied again, and makes it.
-        stands = rulesetStands(kernel.nftables);
-        if (!stands) return [];
+        if (!keeper.stands()) return [];
         if (rows === undefined) return FAMILIES.flatMap((family) => heldBy(kernel, family, everything));
         return FAMILIES.flatMap((family) => {
           const asked = rows.filter((r) => familyOf(r.ip) === family).map(elementOf);
@@ -98,14 +75,6 @@ export function allowedSourceOps({
     },
     describe: (_, h) => `is missing in ${h.missingIn.join(" and ")}`,
   };
-}
-
-/**
- * Makes both tables if they are not there, incomplete or of an older version, with the elements of `rows` in the
- * same transaction: a table without them would cut off every pod for a moment.
- */
-export async function ensureRuleset(kernel: Kernel, rows: Iterable<AllowedSourceRow>): Promise<void> {
-  if (!rulesetStands(kernel.nftables)) await kernel.nftables.run(RULESET + [...rows].map(inScript).join(""));
 }
 
 /** The element of a row as lines of a script. nft writes the raw field of TARGETS6 as a number. */

@@ -390,6 +390,47 @@ function allowedSourceCase(ip: IpAddress): Case {
   };
 }
 
+function masqueradeCase(kind: "masquerade-source" | "masquerade-inside", text: string): Case {
+  const row = { kind, prefix: parsePrefix(text), origin };
+  const six = text.includes(":");
+  const set = `${kind === "masquerade-source" ? "sources" : "inside"}${six ? 6 : 4}`;
+  const [half, whole, other] = six
+    ? ["fd00:10:244:1::/65", "fd00:10:244::/48", "10.244.9.0/24"]
+    : ["10.244.1.0/25", "10.244.0.0/16", "fd00:10:244:9::/64"];
+  const table = "inet weft-masquerade";
+  const leftover = six ? "fd99::1-fd99::7" : "10.99.0.0/16";
+  return {
+    name: `${kind} ${text}`,
+    needs: [],
+    row,
+    variants: {
+      "a part of it": { ...row, prefix: parsePrefix(half) },
+      "more than it": { ...row, prefix: parsePrefix(whole) },
+      "the other family": { ...row, prefix: parsePrefix(other) },
+    },
+    damages: [
+      ["missing", (w) => w.nftables.run(`delete element ${table} ${set} { ${text} }`)],
+      [
+        "missing",
+        (w) => w.nftables.run(`flush set ${table} ${set}\nadd element ${table} ${set} { ${half} }`),
+      ],
+      [
+        "missing",
+        (w) => w.nftables.run(`flush set ${table} ${set}\nadd element ${table} ${set} { ${whole} }`),
+      ],
+      ["missing", (w) => w.nftables.run(`flush set ${table} ${set}`)],
+      ["missing", (w) => w.nftables.run(`flush chain ${table} postrouting`)],
+      ["missing", (w) => w.nftables.run(`flush chain ${table} untranslated`)],
+      ["missing", (w) => w.nftables.run(`delete table ${table}`)],
+    ],
+    leftovers: [[leftover, (w) => w.nftables.run(`add element ${table} ${set} { ${leftover} }`)]],
+    foreign: {
+      make: (w) => w.nftables.run(`table inet other {\n set ${set} { type mark; elements = { 1 } }\n}\n`),
+      stands: (w) => w.nftables.elements("inet", "other", set, ["mark"], 4).length === 1,
+    },
+  };
+}
+
 const sysctl: PlanRowOf<"sysctl"> = {
   kind: "sysctl",
   stage: 1,
@@ -432,5 +473,9 @@ export const CASES: readonly Case[] = [
   ruleCase("fd00:10:244:1::/64"),
   allowedSourceCase(parseIp("10.244.1.5")),
   allowedSourceCase(parseIp("fd00:10:244:1::5")),
+  masqueradeCase("masquerade-source", "10.244.1.0/24"),
+  masqueradeCase("masquerade-source", "fd00:10:244:1::/64"),
+  masqueradeCase("masquerade-inside", "10.244.1.0/24"),
+  masqueradeCase("masquerade-inside", "fd00:10:244:1::/64"),
   sysctlCase,
 ];

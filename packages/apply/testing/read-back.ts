@@ -1,6 +1,7 @@
 /** What a node's kernel holds because of Weft, in lines that can be compared. */
 import { familyOf } from "@weft/base";
 import { LINK_PREFIX, type NetworkNamespace, ROUTE_PROTOCOL } from "@weft/kernel/port";
+import { MASQUERADE_TABLE } from "../masquerade.ts";
 import { NFT_TABLE } from "../ruleset.ts";
 import type { Container, World } from "./worlds.ts";
 
@@ -32,6 +33,16 @@ export function readBack(
     if (!nftables.tableExists(family, NFT_TABLE)) continue;
     for (const { key } of nftables.elements(family, NFT_TABLE, set, ["ifname", "mac", "ip"], six))
       lines.push(`element ${family} ${set} ${key.map((f) => f.value).join(" ")}`);
+  }
+  for (const [set, six] of [
+    ["sources4", 4],
+    ["sources6", 6],
+    ["inside4", 4],
+    ["inside6", 6],
+  ] as const) {
+    if (!nftables.tableExists("inet", MASQUERADE_TABLE)) continue;
+    for (const { first, last } of nftables.ranges("inet", MASQUERADE_TABLE, set, six))
+      lines.push(`range ${set} ${first}-${last}`);
   }
   containers.forEach(({ container, ipv6 }, i) => {
     const inside = container.inside;

@@ -100,6 +100,21 @@ describe("watchCluster", () => {
     expect([names(), last().pods.map((p) => p.name)]).toEqual(["a b", ["web"]]);
   });
 
+  test("without containers: not looked at, whatever is wrong with them", async () => {
+    const api = new FakeApi();
+    api.put(NODES, node("node-a", 1));
+    const faulty = pod("web-1", "node-a");
+    api.put(PODS, { ...faulty, spec: { ...faulty.spec, containers: [{ name: "UPPER CASE" }] } });
+    api.put(PODS, pod("web-2", "node-a"));
+    const { said, watch } = await start(api, { containers: false });
+    await watch.ready;
+    expect(said[0]?.errors).toEqual([]);
+    expect(said[0]?.pods.map((p) => [p.name, p.containers])).toEqual([
+      ["web-1", []],
+      ["web-2", []],
+    ]);
+  });
+
   test("nothing is told before both kinds are listed", async () => {
     const api = new FakeApi();
     api.put(NODES, node("a", 1));

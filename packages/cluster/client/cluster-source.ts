@@ -8,7 +8,7 @@
  */
 import { describeError, type Logger, silentLogger, systemClock } from "@weft/base";
 import type { ApiClient } from "./http.ts";
-import { Kind, type KindRows, type Reading } from "./readings.ts";
+import { Kind, type KindRows, NODES_PER_PAGE, podReader, type Reading, readNodeObject } from "./readings.ts";
 import { NODES, PODS, pathOf } from "./resource.ts";
 import { type ResourceWatch, type ResourceWatchOptions, type WatchStatus, watchResource } from "./watch.ts";
 
@@ -22,6 +22,8 @@ export interface ClusterWatchOptions
   readonly client: ApiClient;
   /** Only the pods bound to this node; all nodes in any case. */
   readonly node?: string;
+  /** Whether rows of pods have their containers, which are most of a pod: true by default. */
+  readonly containers?: boolean;
   /**
    * First when both lists are complete, then whenever rows, errors or waiting are not what they were. What it
    * throws is logged.
@@ -38,12 +40,14 @@ export interface ClusterWatch {
   stop(): Promise<void>;
 }
 
+const PODS_PER_PAGE = 500;
+
 /** Starts at once; never throws and never ends by itself. */
 export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
   const { client, node, onChange, gather = 100, logger = silentLogger, clock = systemClock } = options;
   const place = new URL(client.server).host;
-  const nodes = new Kind("Node", place);
-  const pods = new Kind("Pod", place);
+  const nodes = new Kind(place, "Node", readNodeObject);
+  const pods = new Kind(place, "Pod", podReader(options.containers ?? true));
   const rows = createTeller(nodes, pods, onChange, logger);
   let cancel: (() => void) | undefined;
   const changed = (): void => {
@@ -52,8 +56,9 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
       rows.tell();
     }, gather);
   };
-  const start = (kind: Kind, path: string, fieldSelector?: string): ResourceWatch =>
+  const start = (kind: Kind, path: string, pageSize: number, fieldSelector?: string): ResourceWatch =>
     watchResource<Reading>({
+      pageSize,
       ...options,
       path,
       ...(fieldSelector === undefined ? {} : { fieldSelector }),
@@ -64,8 +69,8 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
       },
     });
   const watches = {
-    nodes: start(nodes, pathOf(NODES)),
-    pods: start(pods, pathOf(PODS), node === undefined ? undefined : `spec.nodeName=${node}`),
+    nodes: start(nodes, pathOf(NODES), NODES_PER_PAGE),
+    pods: start(pods, pathOf(PODS), PODS_PER_PAGE, node === undefined ? undefined : `spec.nodeName=${node}`),
   };
   const ready = Promise.all([watches.nodes.ready, watches.pods.ready]).then(() => rows.tell());
   ready.catch(() => {});

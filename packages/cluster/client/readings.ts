@@ -19,6 +19,9 @@ export interface KindRows extends ManifestRows {
 
 type KindName = "Node" | "Pod" | "ServiceCIDR";
 
+/** A Node with the images that it holds is several times as large as a Pod: one page is some megabytes of either. */
+export const NODES_PER_PAGE = 100;
+
 /** What is kept of one object. */
 export interface Reading {
   /** Undefined when it never was without fault, or waits. */
@@ -29,14 +32,16 @@ export interface Reading {
 
 /** The readings of one kind, and the rows that they come to, computed when something changed. */
 export class Kind {
-  readonly #kind: KindName;
   readonly #place: string;
+  readonly #kind: KindName;
+  readonly #read: ReadObject;
   readonly #readings = new Map<string, Reading>();
   #rows: KindRows | undefined;
 
-  constructor(kind: KindName, place: string) {
-    this.#kind = kind;
+  constructor(place: string, kind: KindName, read: ReadObject) {
     this.#place = place;
+    this.#kind = kind;
+    this.#read = read;
   }
 
   take({ reset, changes }: RowBatch<Reading>): void {
@@ -67,18 +72,21 @@ export class Kind {
     const what = `${this.#kind} ${identityOf(object)}`;
     const former = isSame(before?.object, object) ? before?.object : undefined;
     const faults: Fault[] = [];
-    const read = READERS[this.#kind](object, faults);
+    const read = this.#read(object, faults);
     const say = (text: string): string => `${this.#place}: ${what}: ${text}`;
     const errors = faults.map(({ path, message }) => say(`${pathText(path)}: ${message}`));
     const waiting = read.waiting === undefined ? undefined : say(`waits for ${read.waiting}`);
     const usable = errors.length === 0 && read.rows !== undefined;
     return {
       object: usable ? { key: what, place: this.#place, ...NO_ROWS, ...read.rows } : former,
-      errors,
+      // One array for the many that have none.
+      errors: errors.length === 0 ? NO_ERRORS : errors,
       waiting,
     };
   }
 }
+
+const NO_ERRORS: readonly string[] = [];
 
 /** False when the former object of that name was deleted, and this one is another. */
 function isSame(former: ManifestObject | undefined, object: KubernetesObject): boolean {
@@ -86,17 +94,19 @@ function isSame(former: ManifestObject | undefined, object: KubernetesObject): b
   return row?.origin.uid === object.metadata.uid;
 }
 
+type ReadObject = (object: KubernetesObject, faults: Fault[]) => ObjectReading;
+
 interface ObjectReading {
   readonly rows?: Partial<Omit<ManifestObject, "key" | "place">>;
   readonly waiting?: string;
 }
 
 /** Fields that ask for something that is not ours to do are the kubelet's business: their notes are not looked at. */
-const readPodObject = (object: KubernetesObject, faults: Fault[]): ObjectReading => {
-  return { rows: { pods: [readPod(new Field(object, [], faults), noNotes())] } };
-};
+export const podReader =
+  (containers: boolean): ReadObject =>
+  (object, faults) => ({ rows: { pods: [readPod(new Field(object, [], faults), noNotes(), containers)] } });
 
-function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
+export function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
   const found = withInternalAddresses(object);
   if (found.internal === 0) return { waiting: "an address of type InternalIP in status.addresses" };
   const { node, blocks } = readNode(new Field(found.object, [], faults), noNotes());
@@ -106,15 +116,9 @@ function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReadin
     : { rows, waiting: "a pod range in spec.podCIDRs" };
 }
 
-const readRanges = (object: KubernetesObject, faults: Fault[]): ObjectReading => {
-  return { rows: { serviceRanges: readServiceCidr(new Field(object, [], faults), noNotes()) } };
-};
-
-const READERS: Readonly<Record<KindName, (object: KubernetesObject, faults: Fault[]) => ObjectReading>> = {
-  Node: readNodeObject,
-  Pod: readPodObject,
-  ServiceCIDR: readRanges,
-};
+export const readRanges: ReadObject = (object, faults) => ({
+  rows: { serviceRanges: readServiceCidr(new Field(object, [], faults), noNotes()) },
+});
 
 /**
  * A node of which only addresses of type InternalIP matter: providers give others, with types of their own and names

@@ -17,7 +17,7 @@ import { HEADLESS_LABEL, PROXY_NAME_LABEL } from "../metadata.ts";
 import { readService } from "../service.ts";
 import { noNotes } from "../unhonoured.ts";
 import type { ApiClient } from "./http.ts";
-import { Kind, type Reading } from "./readings.ts";
+import { Kind, NODES_PER_PAGE, type Reading, readNodeObject, readRanges } from "./readings.ts";
 import {
   ENDPOINT_SLICES,
   type KubernetesObject,
@@ -71,8 +71,8 @@ export interface ServicesWatch {
 export function watchServices(options: ServicesWatchOptions): ServicesWatch {
   const { client, tables, write, gather = 20, logger = silentLogger, clock = systemClock } = options;
   const place = new URL(client.server).host;
-  const nodes = new Kind("Node", place);
-  const ranges = new Kind("ServiceCIDR", place);
+  const nodes = new Kind(place, "Node", readNodeObject);
+  const ranges = new Kind(place, "ServiceCIDR", readRanges);
   /** What the tables lack yet, in order. */
   let pending: (() => void)[] = [];
   let cancel: (() => void) | undefined;
@@ -99,7 +99,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
     path: string,
     decode: ResourceWatchOptions<Row>["decode"],
     onChange: (batch: RowBatch<Row>) => void,
-    labelSelector?: string,
+    more: { readonly labelSelector?: string; readonly pageSize?: number } = {},
   ): ResourceWatch =>
     watchResource<Row>({
       ...options,
@@ -107,7 +107,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
       path,
       decode,
       onChange,
-      ...(labelSelector === undefined ? {} : { labelSelector }),
+      ...more,
     });
   const into = <Row>(table: RowTable<Row>) => {
     const take = intoTable(table);
@@ -120,7 +120,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
 
   const watches = {
     services: start(pathOf(SERVICES), decodeService, into(tables.services)),
-    slices: start(pathOf(ENDPOINT_SLICES), decodeSlice, into(tables.slices), PROXIED),
+    slices: start(pathOf(ENDPOINT_SLICES), decodeSlice, into(tables.slices), { labelSelector: PROXIED }),
     nodes: start<Reading>(
       pathOf(NODES),
       (object, before) => nodes.read(object, before),
@@ -128,6 +128,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
         tables.nodes.replaceAll(nodes.rows().nodes);
         tables.blocks.replaceAll(nodes.rows().blocks);
       }),
+      { pageSize: options.pageSize ?? NODES_PER_PAGE },
     ),
     ranges: start<Reading>(
       pathOf(SERVICE_CIDRS),

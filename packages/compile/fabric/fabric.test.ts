@@ -81,6 +81,9 @@ function lines(f: Fabric): string[] {
           return `rule from ${r.from} table ${r.table} ${from}`;
         case "sysctl":
           return `sysctl ${r.stage} ${r.key}=${r.value} ${from}`;
+        case "masquerade-source":
+        case "masquerade-inside":
+          return `${r.kind} ${r.prefix} ${from}`;
         default:
           return `${r.kind} ${from}`;
       }

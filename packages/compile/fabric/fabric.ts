@@ -4,6 +4,7 @@
  *   self, settings, capabilities, underlay --+
  *   nodes, blocks ----------------------------+--> local --> own facts: device, context, forwarding
  *                                                      \-> peer facts, by node: neighbours, entries, routes
+ *   settings, nodes, blocks ---> inside facts: what pods reach untranslated (outgoing/inside.ts)
  *
  * Derived tables keyed by fact; a change of one node recomputes that node, a change of what is local
  * recomputes all of them. Pure: whatever the order of changes, the result is that of a compile from scratch.
@@ -33,6 +34,8 @@ import {
 import { contextOf } from "../local/context.ts";
 import { type LocalNode, type Located, locate } from "../local/local.ts";
 import { nodeRows } from "../local/node-rows.ts";
+import { insideTables } from "../outgoing/inside.ts";
+import { sourceRows } from "../outgoing/sources.ts";
 import type { Peer } from "../overlay/backend.ts";
 import { BACKENDS } from "../overlay/registry.ts";
 
@@ -128,12 +131,34 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
       return facts;
     },
   });
-  return { database, self, nodes, blocks, underlay, facts: [ownFacts, peerFacts, strayFacts] };
+  const known = derive<LocalRow, { key: "self" }>({
+    name: "the node is known",
+    input: local,
+    key: (r) => r.key,
+    rows: ({ located }) => ("problem" in located ? [] : [{ key: "self" }]),
+  });
+  const insideFacts = insideTables({ self, nodes, blocks }).map((input) =>
+    derive<PlanRow, Fact>({
+      name: `${input.name}, facts`,
+      input,
+      key: (f) => f.key,
+      rows: (row, read) => (read.get(known, "self") === undefined ? [] : [rowFact(row)]),
+    }),
+  );
+  return {
+    database,
+    self,
+    nodes,
+    blocks,
+    underlay,
+    facts: [ownFacts, peerFacts, strayFacts, ...insideFacts],
+  };
 }
 
 function localFacts(local: LocalNode): Fact[] {
   const backend = BACKENDS[local.settings.backend];
   const facts = nodeRows(local).map(rowFact);
+  facts.push(...sourceRows(local.blocks, local.settings.masquerade).map(rowFact));
   const context = contextOf(local);
   if ("message" in context) facts.push(problemFact(context));
   else facts.push({ type: "context", key: "context", context });

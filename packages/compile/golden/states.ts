@@ -95,6 +95,24 @@ export const STATES: Readonly<Record<string, State>> = {
     uplink: ["198.18.1.11/24"],
     peers: NEAR,
   },
+  "masquerade off": {
+    ...base,
+    settings: { masquerade: { ...DEFAULT_SETTINGS.masquerade, enabled: false } },
+  },
+  "masquerade, ranges and exclusions": {
+    ...base,
+    settings: {
+      masquerade: {
+        enabled: true,
+        ranges: [{ range: parsePrefix("10.244.1.64/26"), enabled: false }],
+        exclude: ["198.18.0.0/15", "10.244.3.0/25", "fd57:eff7::/32"].map(parsePrefix),
+      },
+    },
+  },
+  "clusterCIDRs hold the blocks": {
+    ...base,
+    settings: { clusterCIDRs: ["10.244.0.0/16", "fd00:10:244::/48"].map(parsePrefix) },
+  },
   "an uplink too small for IPv6": {
     uplink: ["198.18.1.11/24"],
     mtu: 1300,

@@ -157,6 +157,7 @@ function declared({ key, value, interval = false, size }: SetDeclaration): FakeS
     value: undefined,
     size: size ?? Number.POSITIVE_INFINITY,
     elements: new Map(),
+    ranges: undefined,
     raw: new Map(),
     texts: new Set(),
   };

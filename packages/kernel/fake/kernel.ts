@@ -10,7 +10,7 @@
  *     await fake.outsider(pod).deleteLink("eth0"); // somebody else did
  */
 import { WeftError } from "@weft/base";
-import type { Kernel, NetworkNamespace, Nftables } from "../port.ts";
+import type { Kernel, NetworkNamespace, Nftables, NftFamily } from "../port.ts";
 import { addLoopback } from "./link.ts";
 import { FakeNamespace, releaseNamespace } from "./namespace.ts";
 import { FakeNftables } from "./nftables.ts";
@@ -60,7 +60,12 @@ export function createFakeKernel(): FakeKernel {
 
   const nftables = (namespace: NetworkNamespace): FakeNftables => {
     const state = FakeNamespace.stateOf(namespace, selfState);
-    const known = rulesets.get(state) ?? new FakeNftables(namespace.path, recorder, scripts);
+    const ruleset = {
+      tables: new Map(),
+      generation: 1,
+      changed: (family: NftFamily, table: string) => world.emitTable(state, family, table),
+    };
+    const known = rulesets.get(state) ?? new FakeNftables(namespace.path, recorder, scripts, ruleset);
     rulesets.set(state, known);
     return known;
   };

@@ -1,15 +1,17 @@
 /** nftables in memory: the same checks and errors as the real one, on sets declared by scripts. */
-import { type Family, WeftError } from "@weft/base";
+import { compareIp, type Family, WeftError } from "@weft/base";
 import type { NftStep, RawElement } from "../nftables/batch.ts";
 import { checkLayout, setError, unsupported } from "../nftables/check.ts";
 import { NF_DROP, NFT_JUMP } from "../nftables/constants.ts";
 import type { Verdict } from "../nftables/decode.ts";
 import { foreignDrop, isOwn, reachesDrop, seesForwarded } from "../nftables/drops.ts";
 import { decodeFields, layoutOf } from "../nftables/layout.ts";
+import { checkRangeSet, checkRanges, effectOf } from "../nftables/ranges.ts";
 import { describeSet, layoutOfElements, type SetName } from "../nftables/transaction.ts";
 import type {
   BaseChain,
   ForeignDrop,
+  IpRange,
   Nftables,
   NftFamily,
   SetElement,
@@ -17,6 +19,7 @@ import type {
   TableContents,
 } from "../port.ts";
 import { applySteps, rawElementsOf, verdictsOf } from "./commit.ts";
+import { changedTables } from "./nftables-watch.ts";
 import type { Recorder } from "./recorder.ts";
 import { encodeText, type FakeSet, outcomeOf, type Tables, tableKey } from "./ruleset.ts";
 import { applyScript } from "./script.ts";
@@ -25,6 +28,8 @@ import { fail } from "./state.ts";
 interface Ruleset {
   tables: Tables;
   generation: number;
+  /** Hears which table has changed. */
+  readonly changed: (family: NftFamily, table: string) => void;
 }
 
 export class FakeNftables implements Nftables {
@@ -37,7 +42,7 @@ export class FakeNftables implements Nftables {
     path: string,
     recorder: Recorder | undefined,
     scripts: string[] | undefined,
-    ruleset: Ruleset = { tables: new Map(), generation: 1 },
+    ruleset: Ruleset = { tables: new Map(), generation: 1, changed: () => {} },
   ) {
     this.#path = path;
     this.#recorder = recorder;
@@ -52,7 +57,11 @@ export class FakeNftables implements Nftables {
 
   async run(script: string): Promise<void> {
     this.#write("run", [script]);
-    this.#ruleset.tables = applyScript(this.#ruleset.tables, script);
+    const before = this.#ruleset.tables;
+    this.#ruleset.tables = applyScript(before, script);
+    for (const { family, table } of changedTables(before, this.#ruleset.tables)) {
+      this.#ruleset.changed(family, table);
+    }
     this.#scripts?.push(script);
   }
 
@@ -60,6 +69,7 @@ export class FakeNftables implements Nftables {
     if (steps.length === 0) return;
     this.#write("commit", [family, table, steps]);
     this.#ruleset.tables = applySteps(this.#ruleset.tables, family, table, steps);
+    this.#ruleset.changed(family, table);
   }
 
   generation(): number {
@@ -164,7 +174,9 @@ export class FakeNftables implements Nftables {
     if (after.size > found.size) {
       throw setError(fail("ENFILE", "NFT_MSG_NEWSETELEM", describeSet(name)), name);
     }
+    const isNews = !Bun.deepEquals(found.elements, after);
     found.elements = after;
+    if (isNews) this.#ruleset.changed(family, table);
   }
 
   deleteElements(family: NftFamily, table: string, set: string, elements: readonly SetElement[]): void {
@@ -176,7 +188,8 @@ export class FakeNftables implements Nftables {
     if (found === undefined) return;
     checkLayout(name, found.info, layout, false);
     const keys = elements.map((element) => encodeText(layout.key, element.key));
-    for (const key of keys) found.elements.delete(key);
+    const gone = keys.filter((key) => found.elements.delete(key));
+    if (gone.length > 0) this.#ruleset.changed(family, table);
   }
 
   presentElements(
@@ -214,6 +227,35 @@ export class FakeNftables implements Nftables {
       if (valueText === undefined) throw unsupported(name, "has an element without a value");
       return { key: fields, value: decodeFields(valueLayout, Buffer.from(valueText, "latin1")) };
     });
+  }
+
+  ranges(family: NftFamily, table: string, set: string, addressFamily: Family): IpRange[] {
+    this.#recorder?.failIfTold("ranges");
+    const name = { family, table, set };
+    const found = this.#set(name);
+    checkRangeSet(name, found.info, addressFamily);
+    return [...(found.ranges ?? [])].sort((a, b) => compareIp(a.first, b.first));
+  }
+
+  changeRanges(
+    family: NftFamily,
+    table: string,
+    set: string,
+    remove: readonly IpRange[],
+    add: readonly IpRange[],
+  ): void {
+    if (remove.length + add.length === 0) return;
+    this.#write("changeRanges", [family, table, set, remove, add]);
+    const name = { family, table, set };
+    const addressFamily = checkRanges(name, remove, add);
+    const known = this.#ruleset.tables.get(tableKey(family, table))?.sets.has(set);
+    if (known !== true && add.length === 0) return;
+    const found = this.#set(name);
+    checkRangeSet(name, found.info, addressFamily);
+    const held = found.ranges ?? [];
+    const effect = effectOf(name, held, remove, add);
+    found.ranges = [...held.filter((range) => !effect.remove.includes(range)), ...effect.add];
+    if (effect.remove.length + effect.add.length > 0) this.#ruleset.changed(family, table);
   }
 
   #set(name: SetName): FakeSet {

@@ -1,15 +1,18 @@
 /** Tables, sets and chains of the in-memory nftables. Sets hold bytes, as the kernel's do. */
-import { parseIp, parseMac, WeftError } from "@weft/base";
+import { addressAt, parseIp, parseMac, parsePrefix, prefixIp, prefixSize, WeftError } from "@weft/base";
 import type { RawElement } from "../nftables/batch.ts";
 import {
   NFT_DATA_VERDICT_TYPE,
+  NFT_SET_CONCAT,
   NFT_SET_INTERVAL,
   NFT_SET_MAP,
   NFT_SET_OBJECT,
 } from "../nftables/constants.ts";
 import type { RuleOutcome, SetInfo } from "../nftables/decode.ts";
 import { encodeFields, type FieldType, type Layout, layoutOf } from "../nftables/layout.ts";
-import type { BaseChain, NftFamily, SetField } from "../port.ts";
+import { effectOf, rangeText } from "../nftables/ranges.ts";
+import type { SetName } from "../nftables/transaction.ts";
+import type { BaseChain, IpRange, NftFamily, SetField } from "../port.ts";
 
 export interface FakeTable {
   readonly family: NftFamily;
@@ -28,7 +31,9 @@ export interface FakeSet {
   readonly size: number;
   /** Bytes of the value by bytes of the key, as latin1 text. */
   elements: Map<string, string | undefined>;
-  /** Elements with intervals or verdicts, as written. */
+  /** Of a set of ranges of one address. */
+  ranges: readonly IpRange[] | undefined;
+  /** Other elements with intervals, and those with verdicts, as written. */
   texts: Set<string>;
   /** The same of sets that a transaction of steps made, by key. */
   raw?: Map<string, RawElement>;
@@ -90,12 +95,14 @@ export function declareSet(body: string): FakeSet {
   const objects = /^(counter|quota|limit|synproxy|ct helper)$/.test(valueText ?? "");
   const key = layoutOfText(keyText);
   const value = valueText === undefined ? undefined : layoutOfText(valueText);
+  const concatenated = (key?.fields.length ?? 0) > 1;
   const interval = /\bflags\s[^;\n]*\binterval\b/.test(body);
   return {
     info: {
       flags:
         (valueText === undefined ? 0 : NFT_SET_MAP) |
         (interval ? NFT_SET_INTERVAL : 0) |
+        (interval && concatenated ? NFT_SET_CONCAT : 0) |
         (objects ? NFT_SET_OBJECT : 0),
       keyLength: key?.length ?? 0,
       dataType: verdicts ? NFT_DATA_VERDICT_TYPE : undefined,
@@ -105,6 +112,8 @@ export function declareSet(body: string): FakeSet {
     value,
     size: Number(/\bsize\s+(\d+)/.exec(body)?.[1] ?? Number.POSITIVE_INFINITY),
     elements: new Map(),
+    ranges:
+      interval && valueText === undefined && key?.fields[0]?.type === "ip" && !concatenated ? [] : undefined,
     texts: new Set(),
   };
 }
@@ -145,11 +154,45 @@ const encodeWritten = (layout: Layout, text: string): string =>
     }),
   );
 
+/** "10.0.0.0/8", "10.0.0.1-10.0.0.9" or one address. */
+function writtenRange(text: string): IpRange {
+  if (text.includes("/")) {
+    const prefix = parsePrefix(text);
+    return { first: prefixIp(prefix), last: addressAt(prefix, prefixSize(prefix) - 1n) };
+  }
+  const [first = "", last = first] = text.split("-");
+  return { first: parseIp(first.trim()), last: parseIp(last.trim()) };
+}
+
+const RANGES: SetName = { family: "inet", table: "of a script", set: "ranges" };
+
+function changeRange(
+  held: readonly IpRange[],
+  range: IpRange,
+  change: "add" | "delete" | "destroy",
+): readonly IpRange[] {
+  if (change === "add") {
+    try {
+      return [...held, ...effectOf(RANGES, held, [], [range]).add];
+    } catch {
+      throw new WeftError("invalid", "interval overlaps with an existing one");
+    }
+  }
+  const left = held.filter((r) => rangeText(r) !== rangeText(range));
+  if (left.length === held.length && change === "delete")
+    throw new WeftError("not-found", "No such file or directory");
+  return left;
+}
+
 /** Adds or deletes the elements of `{ a . b : c, ... }`, the text between the braces. */
 export function changeElements(set: FakeSet, list: string, change: "add" | "delete" | "destroy"): void {
   for (const written of list.split(",")) {
     const text = written.replace(/\s+(comment\s+"[^"]*"|counter\b.*|timeout\s+\S+)/g, "").trim();
     if (text === "") continue;
+    if (set.ranges !== undefined) {
+      set.ranges = changeRange(set.ranges, writtenRange(text), change);
+      continue;
+    }
     if (set.key === undefined) {
       if (change === "add") set.texts.add(text);
       else set.texts.delete(text);

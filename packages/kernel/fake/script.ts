@@ -204,6 +204,7 @@ function changeSet(
   } else if (verb === "flush" && known !== undefined) {
     known.elements = new Map();
     known.texts = new Set();
+    if (known.ranges !== undefined) known.ranges = [];
   } else {
     if (known !== undefined && verb === "create") throw new Fault(line, "File exists");
     if (known === undefined)

@@ -3,7 +3,7 @@
  * Rules that span several things (what goes when a link goes down) are in the files named after the things.
  */
 import type { IpAddress, IpWithLength, Mac } from "@weft/base";
-import type { KernelEvent, LinkKind, Route, Rule, Scope, VxlanOptions } from "../port.ts";
+import type { KernelEvent, LinkKind, NftFamily, Route, Rule, Scope, VxlanOptions } from "../port.ts";
 import { ERRNO, SysError } from "../sys/errno.ts";
 
 export interface LinkState {
@@ -96,7 +96,7 @@ export class NamespaceState {
   }
 }
 
-type Change = Omit<Exclude<KernelEvent, { kind: "overflow" }>, "nsid">;
+type Change = Omit<Exclude<KernelEvent, { kind: "overflow" | "nftables" }>, "nsid">;
 
 interface Watcher {
   readonly listener: (event: KernelEvent) => void;
@@ -133,6 +133,12 @@ export class World {
     for (const watcher of this.#watchers) {
       if (own || (watcher.allNamespaces && nsid !== undefined)) this.#deliver(watcher, { ...change, nsid });
     }
+  }
+
+  /** nftables is watched in the first namespace only. */
+  emitTable(namespace: NamespaceState, family: NftFamily, table: string): void {
+    if (namespace !== this.self) return;
+    for (const watcher of this.#watchers) this.#deliver(watcher, { kind: "nftables", family, table });
   }
 
   /** What a watcher hears when the kernel's queue ran over. */

@@ -10,9 +10,10 @@ import {
   isUnsupported,
   type Mac,
 } from "@weft/base";
-import type { Nftables, SetElement } from "../port.ts";
+import type { IpRange, Nftables, SetElement } from "../port.ts";
 import type { NftStep, RawElement } from "./batch.ts";
 import { address, DROP, goTo, isFamily, lookupVerdict, verdict } from "./expressions.ts";
+import { rangeText } from "./ranges.ts";
 
 export interface ConformanceNftables {
   /** Without any table. */
@@ -35,12 +36,21 @@ table inet weft {
   set ports { type inet_service; }
   set small { type mark; size 2; }
   set ranges { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 }; }
+  set nets4 { type ipv4_addr; flags interval; }
+  set nets6 { type ipv6_addr; flags interval; }
+  set pairs { type ipv4_addr . ipv4_addr; flags interval; }
   map services { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }
   map marks {
     type ifname : mark
   }
   map dispatch { type ifname : verdict; }
 }`;
+
+/** "10.0.0.0-10.0.0.9", or one address. */
+function range(text: string): IpRange {
+  const [first, last = first] = text.split("-") as IpAddress[];
+  return { first, last } as IpRange;
+}
 
 const many = (n: number): SetElement[] =>
   Array.from({ length: n }, (_, i) => ({ key: [ip(`10.0.${i >> 8}.${i & 255}`)] }));
@@ -153,6 +163,139 @@ export function nftablesConformance(name: string, make: () => ConformanceNftable
         expect(read()).toContainEqual(at(2));
         nft.deleteElements("inet", "weft", "marks", [{ key: other.key }, at(77)]);
         expect(read()).toEqual([]);
+      });
+    });
+
+    describe("ranges", () => {
+      const read4 = (): string[] => nft.ranges("inet", "weft", "nets4", 4).map(rangeText);
+      const read6 = (): string[] => nft.ranges("inet", "weft", "nets6", 6).map(rangeText);
+      const change4 = (remove: string[], add: string[]): void =>
+        nft.changeRanges("inet", "weft", "nets4", remove.map(range), add.map(range));
+      const change6 = (remove: string[], add: string[]): void =>
+        nft.changeRanges("inet", "weft", "nets6", remove.map(range), add.map(range));
+
+      test("of both families, side by side and up to the highest address", () => {
+        const four = [
+          "0.0.0.0",
+          "10.0.0.0-10.0.0.255",
+          "10.0.1.0-10.0.1.255",
+          "255.255.255.0-255.255.255.255",
+        ];
+        change4([], [...four].reverse());
+        expect(read4()).toEqual(four);
+        const six = [
+          "fd00::-fd00::ffff",
+          "fd00::1:0-fd00::1:ffff",
+          "ff00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ];
+        change6([], six);
+        expect(read6()).toEqual(six);
+        change4(four.slice(1, 3), []);
+        change6(six.slice(2), []);
+        expect(read4()).toEqual([four[0], four[3]] as string[]);
+        expect(read6()).toEqual(six.slice(0, 2));
+        change4(four, []);
+        change6(six, []);
+        expect([read4(), read6()]).toEqual([[], []]);
+      });
+
+      test("all of the addresses are one range", () => {
+        change4([], ["0.0.0.0-255.255.255.255"]);
+        expect(read4()).toEqual(["0.0.0.0-255.255.255.255"]);
+        expect(isExists(thrown(() => change4([], ["10.0.0.1"])))).toBe(true);
+        change4(["0.0.0.0-255.255.255.255"], ["10.0.0.1"]);
+        expect(read4()).toEqual(["10.0.0.1"]);
+        expect(isExists(thrown(() => change4([], ["0.0.0.0-255.255.255.255"])))).toBe(true);
+        change4(["10.0.0.1"], []);
+      });
+
+      test("may be there already, be absent, and come twice", () => {
+        change4([], ["10.0.0.0-10.0.0.9", "10.0.0.0-10.0.0.9"]);
+        change4([], ["10.0.0.0-10.0.0.9", "10.0.0.10-10.0.0.19"]);
+        change4(["10.9.0.0-10.9.0.9", "10.0.0.0-10.0.0.19"], []);
+        expect(read4()).toEqual(["10.0.0.0-10.0.0.9", "10.0.0.10-10.0.0.19"]);
+        // What is removed and added stays.
+        change4(["10.0.0.0-10.0.0.9", "10.0.0.10-10.0.0.19"], ["10.0.0.0-10.0.0.9"]);
+        expect(read4()).toEqual(["10.0.0.0-10.0.0.9"]);
+        change4([], []);
+        change4(["10.0.0.0-10.0.0.9"], []);
+        nft.changeRanges("inet", "none", "nets4", [range("10.0.0.1")], []);
+        nft.changeRanges("inet", "weft", "none", [range("10.0.0.1")], []);
+      });
+
+      test("overlaps are refused, unless what is there goes in the same call", () => {
+        change4([], ["10.0.0.0-10.0.0.99", "10.0.1.0-10.0.1.99"]);
+        const before = read4();
+        for (const bad of [
+          "10.0.0.0-10.0.0.98",
+          "10.0.0.0-10.0.0.100",
+          "10.0.0.1-10.0.0.99",
+          "9.0.0.0-10.0.0.99",
+          "10.0.0.50",
+          "9.0.0.0-11.0.0.0",
+          "10.0.0.50-10.0.1.50",
+          "10.0.0.99-10.0.1.0",
+          "10.0.0.0-10.0.1.99",
+          "9.0.0.0-10.0.0.0",
+          "10.0.1.99-255.255.255.255",
+        ]) {
+          const error = thrown(() => change4([], ["1.1.1.1", bad]));
+          expect([bad, isExists(error)]).toEqual([bad, true]);
+          expect(hintOf(error)).toContain("Remove the one");
+          expect(read4()).toEqual(before);
+        }
+        change4(["10.0.0.0-10.0.0.99"], ["10.0.0.0-10.0.0.50", "10.0.0.51-10.0.0.200"]);
+        expect(read4()).toEqual(["10.0.0.0-10.0.0.50", "10.0.0.51-10.0.0.200", "10.0.1.0-10.0.1.99"]);
+        change4(read4(), ["10.0.0.0-10.0.255.255"]);
+        expect(read4()).toEqual(["10.0.0.0-10.0.255.255"]);
+        change4(read4(), []);
+      });
+
+      test("of scripts and of calls are the same", async () => {
+        await nft.run("add element inet weft nets4 { 10.0.0.0/8, 192.0.2.1, 198.18.0.0-198.18.0.9 }");
+        expect(read4()).toEqual(["10.0.0.0-10.255.255.255", "192.0.2.1", "198.18.0.0-198.18.0.9"]);
+        await nft.run(
+          "add element inet weft nets4 { 10.0.0.0/8 }\nadd element inet weft nets6 { fd00::/64, ff00::/8 }",
+        );
+        expect(isInvalid(await rejected(nft.run("add element inet weft nets4 { 10.1.0.0/16 }")))).toBe(true);
+        change4(["10.0.0.0-10.255.255.255"], []);
+        await nft.run("delete element inet weft nets4 { 192.0.2.1 }");
+        expect(isNotFound(await rejected(nft.run("delete element inet weft nets4 { 192.0.2.1 }")))).toBe(
+          true,
+        );
+        expect(read4()).toEqual(["198.18.0.0-198.18.0.9"]);
+        expect(read6()).toEqual([
+          "fd00::-fd00::ffff:ffff:ffff:ffff",
+          "ff00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ]);
+        await nft.run("flush set inet weft nets4; flush set inet weft nets6");
+        expect([read4(), read6()]).toEqual([[], []]);
+      });
+
+      test("what is no range, or does not fit the set, is refused", () => {
+        const invalid = (remove: string[], add: string[]): boolean =>
+          isInvalid(thrown(() => change4(remove, add)));
+        expect(invalid([], ["10.0.0.9-10.0.0.1"])).toBe(true);
+        expect(invalid([], ["10.0.0.9-fd00::1"])).toBe(true);
+        expect(invalid([], ["10.0.0.0-10.0.0.9", "10.0.0.9-10.0.0.10"])).toBe(true);
+        expect(invalid(["10.0.0.1"], ["fd00::1"])).toBe(true);
+        expect(invalid([], ["fd00::1"])).toBe(true);
+        expect(isInvalid(thrown(() => nft.ranges("inet", "weft", "nets4", 6)))).toBe(true);
+        for (const set of ["one", "pairs", "marks"]) {
+          const change = (): void => nft.changeRanges("inet", "weft", set, [], [range("10.0.0.1")]);
+          expect(isUnsupported(thrown(change))).toBe(true);
+          expect(isUnsupported(thrown(() => nft.ranges("inet", "weft", set, 4)))).toBe(true);
+        }
+        for (const [table, set] of [
+          ["weft", "none"],
+          ["none", "nets4"],
+        ] as const) {
+          const error = thrown(() => nft.changeRanges("inet", table, set, [], [range("10.0.0.1")]));
+          expect(isNotFound(error)).toBe(true);
+          expect((error as Error).message).toContain(`set inet ${table} ${set}`);
+          expect(isNotFound(thrown(() => nft.ranges("inet", table, set, 4)))).toBe(true);
+        }
+        expect(read4()).toEqual([]);
       });
     });
 

@@ -2,19 +2,38 @@ import { describe, expect, test } from "bun:test";
 import { type IpAddress, isInvalid, isNotFound, isUnsupported } from "@weft/base";
 import fc from "fast-check";
 import { NetlinkWriter, readMessages } from "../netlink/index.ts";
+import { commentOf, encodeBatch, type RawElement } from "./batch.ts";
 import {
   decodeBaseChain,
+  decodeChain,
   decodeElements,
+  decodeGeneration,
+  decodeRawElements,
   decodeRule,
+  decodeRuleComment,
   decodeSet,
+  decodeSetSize,
   decodeTable,
   generationOf,
 } from "./decode.ts";
 import { reachesDrop } from "./drops.ts";
+import { goTo } from "./expressions.ts";
 import { runScript, scriptError } from "./script.ts";
 import { elementTransactions, layoutOfElements, nfgenmsg } from "./transaction.ts";
 
-const DECODERS = [decodeBaseChain, decodeElements, decodeRule, decodeSet, decodeTable, generationOf];
+const DECODERS = [
+  decodeBaseChain,
+  decodeChain,
+  decodeElements,
+  decodeGeneration,
+  decodeRawElements,
+  decodeRule,
+  decodeRuleComment,
+  decodeSet,
+  decodeSetSize,
+  decodeTable,
+  generationOf,
+];
 const message = (payload: Uint8Array) => ({ type: 0, flags: 0, sequence: 0, port: 0, payload });
 const NAME = { family: "inet", table: "weft", set: "one" } as const;
 
@@ -39,6 +58,43 @@ describe("decoders", () => {
       }
       expect(() => decode(message(new Uint8Array(2)))).toThrow();
     }
+  });
+
+  test("elements of transactions are what they were written from, and invalid when they are spoilt", () => {
+    const elements: RawElement[] = [
+      { key: Uint8Array.of(1, 2, 3, 4) },
+      { key: Uint8Array.of(1, 2, 3, 5), intervalEnd: true },
+      { key: Uint8Array.of(1), keyEnd: Uint8Array.of(9) },
+      { key: Uint8Array.of(1, 2), value: Uint8Array.of(7, 7, 7) },
+      { key: Uint8Array.of(1, 2), value: goTo("chain") },
+      { key: Uint8Array.of(1, 2), value: Uint8Array.of(7), timeout: 3000, expiration: 1000 },
+    ];
+    const { bytes } = encodeBatch("inet", "weft", [{ do: "add", set: "one", elements }]);
+    const good = readMessages(bytes)[1]!.payload;
+    expect(decodeRawElements(message(good))).toEqual(elements);
+    fc.assert(
+      fc.property(
+        fc.nat({ max: good.length }),
+        fc.array(fc.tuple(fc.nat({ max: good.length - 1 }), fc.nat({ max: 255 })), { maxLength: 4 }),
+        (length, changes) => {
+          const spoilt = Uint8Array.from(good);
+          for (const [at, value] of changes) spoilt[at] = value;
+          try {
+            decodeRawElements(message(spoilt.subarray(0, length)));
+          } catch (error) {
+            expect(isInvalid(error)).toBeTrue();
+          }
+        },
+      ),
+    );
+  });
+
+  test("comments in user data, among other things and spoilt", () => {
+    expect(commentOf(undefined)).toBeUndefined();
+    expect(commentOf(Uint8Array.of(0, 3, 65, 66, 0))).toBe("AB");
+    expect(commentOf(Uint8Array.of(1, 2, 9, 9, 0, 2, 65, 0))).toBe("A");
+    expect(commentOf(Uint8Array.of(0, 9, 65))).toBeUndefined();
+    expect(commentOf(Uint8Array.of(0))).toBeUndefined();
   });
 
   test("cut and changed messages are decoded or invalid", () => {

@@ -204,6 +204,7 @@ const malformedElement = (): WeftError => malformed("an element does not fit it"
  * objects but the result's. Keys and values are copies.
  */
 export function decodeRawElements({ payload }: NetlinkMessage): BatchElement[] {
+  if (payload.length < HEADER) throw malformed("it has no header");
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const elements: BatchElement[] = [];
   each(view, HEADER, payload.length, (type, from, to) => {

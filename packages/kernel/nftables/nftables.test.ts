@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { type IpAddress, isInvalid, type Mac } from "@weft/base";
 import { createAnonymous } from "../netns/index.ts";
-import type { SetElement } from "../port.ts";
+import type { IpRange, SetElement } from "../port.ts";
 import { nftablesConformance } from "./conformance.ts";
 import { createNftables, type NftablesHandle } from "./nftables.ts";
 
@@ -51,6 +51,8 @@ table inet weft {
   set macs { type ether_addr; }
   map services { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }
   map marks { type ifname : mark; }
+  set nets4 { type ipv4_addr; flags interval; }
+  set nets6 { type ipv6_addr; flags interval; }
 }`;
 
 let fd: number;
@@ -108,6 +110,53 @@ describe("elements", () => {
     expect(nft.elements("inet", "weft", "services", types, 4)).toEqual([{ key: element.key }]);
     nft.deleteElements("inet", "weft", "services", [element]);
     expect(listed("map", "services")).toEqual([]);
+  });
+
+  test("ranges are what nft lists", () => {
+    const range = (first: string, last: string): IpRange => ({
+      first: first as IpAddress,
+      last: last as IpAddress,
+    });
+    const four = [
+      range("10.0.0.0", "10.0.0.255"),
+      range("10.0.1.0", "10.0.1.2"),
+      range("224.0.0.0", "255.255.255.255"),
+    ];
+    nft.changeRanges("inet", "weft", "nets4", [], four);
+    expect(listed("set", "nets4")).toEqual([
+      { prefix: { addr: "10.0.0.0", len: 24 } },
+      { range: ["10.0.1.0", "10.0.1.2"] },
+      { prefix: { addr: "224.0.0.0", len: 3 } },
+    ]);
+    nft.changeRanges(
+      "inet",
+      "weft",
+      "nets6",
+      [],
+      [range("fd00::", "fd00::ffff"), range("fd01::1", "fd01::1")],
+    );
+    expect(listed("set", "nets6")).toEqual([{ prefix: { addr: "fd00::", len: 112 } }, "fd01::1"]);
+    nft.changeRanges("inet", "weft", "nets4", four.slice(0, 2), [range("10.0.0.0", "10.0.0.7")]);
+    expect(listed("set", "nets4")).toEqual([
+      { prefix: { addr: "10.0.0.0", len: 29 } },
+      { prefix: { addr: "224.0.0.0", len: 3 } },
+    ]);
+    nft.changeRanges("inet", "weft", "nets4", [range("10.0.0.0", "10.0.0.7"), ...four], []);
+    expect(listed("set", "nets4")).toEqual([]);
+  });
+
+  test("thousands of ranges in one call, and one more", () => {
+    const ranges = Array.from({ length: 5000 }, (_, i): IpRange => {
+      const text = `10.${i >> 8}.${i & 255}`;
+      return { first: `${text}.0` as IpAddress, last: `${text}.255` as IpAddress };
+    });
+    nft.changeRanges("inet", "weft", "nets4", [], ranges);
+    expect(nft.ranges("inet", "weft", "nets4", 4)).toEqual(ranges);
+    const more = { first: "172.16.0.0", last: "172.16.0.255" } as IpRange;
+    nft.changeRanges("inet", "weft", "nets4", [], [more]);
+    nft.changeRanges("inet", "weft", "nets4", ranges, []);
+    expect(nft.ranges("inet", "weft", "nets4", 4)).toEqual([more]);
+    nft.changeRanges("inet", "weft", "nets4", [more], []);
   });
 
   test("that nft has added are read", async () => {

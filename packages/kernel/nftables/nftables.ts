@@ -2,11 +2,12 @@
  * nftables of one network namespace. Elements, which are many and change often, go straight to the kernel by
  * nfnetlink (transaction.ts); tables, chains and rules, which are few, by nft's own language (script.ts).
  */
-import { type Family, WeftError } from "@weft/base";
+import { type Family, ipFromBytes, WeftError } from "@weft/base";
 import { NETLINK, type NetlinkMessage, NetlinkSocket, NetlinkWriter } from "../netlink/index.ts";
 import type {
   BaseChain,
   ForeignDrop,
+  IpRange,
   NetworkNamespace,
   Nftables,
   NftFamily,
@@ -55,6 +56,7 @@ import {
 } from "./decode.ts";
 import { foreignDrop, isOwn, reachesDrop, seesForwarded } from "./drops.ts";
 import { decodeFields, encodeFields, layoutOf } from "./layout.ts";
+import { checkRangeSet, checkRanges, effectOf, hasEnd, rangesOf, rangeTransaction } from "./ranges.ts";
 import { runScript } from "./script.ts";
 import {
   describeSet,
@@ -251,16 +253,7 @@ class KernelNftables implements NftablesHandle {
     const name = { family, table, set };
     const layout = { key: layoutOfElements(elements).key, value: undefined };
     checkLayout(name, this.#setInfo(name), layout, false);
-    return elements.filter((element) => {
-      try {
-        const call = { call: "NFT_MSG_GETSETELEM", object: describeSet(name) };
-        this.#open().request(elementRequest(name, layout, element), call);
-        return true;
-      } catch (error) {
-        if (hasErrno(error, "ENOENT")) return false;
-        throw setError(error, name);
-      }
-    });
+    return elements.filter((element) => this.#has(name, layout, element));
   }
 
   elements(
@@ -284,6 +277,80 @@ class KernelNftables implements NftablesHandle {
       if (element.value === undefined) throw unsupported(name, "has an element without a value");
       return { key: fields, value: decodeFields(valueLayout, element.value) };
     });
+  }
+
+  ranges(family: NftFamily, table: string, set: string, addressFamily: Family): IpRange[] {
+    const name = { family, table, set };
+    checkRangeSet(name, this.#setInfo(name), addressFamily);
+    return rangesOf(this.#dumpElements(name));
+  }
+
+  changeRanges(
+    family: NftFamily,
+    table: string,
+    set: string,
+    remove: readonly IpRange[],
+    add: readonly IpRange[],
+  ): void {
+    if (remove.length + add.length === 0) return;
+    const name = { family, table, set };
+    const addressFamily = checkRanges(name, remove, add);
+    try {
+      checkRangeSet(name, this.#setInfo(name), addressFamily);
+      // The kernel itself finds overlaps of ranges that have an end: then nothing else needs to be read.
+      const bounded = remove.length === 0 && add.every(hasEnd) && !this.#holdsHighest(name, addressFamily);
+      if (bounded && this.#tryRanges(name, [], add, true)) return;
+      for (let tries = 0; tries < TRIES; tries++) {
+        const effect = effectOf(name, rangesOf(this.#dumpElements(name)), remove, add);
+        if (effect.remove.length + effect.add.length === 0) return;
+        if (this.#tryRanges(name, effect.remove, effect.add, false)) return;
+      }
+    } catch (error) {
+      if (add.length === 0 && hasErrno(error, "ENOENT")) return;
+      throw error;
+    }
+    throw new WeftError("busy", `${describeSet(name)}: its ranges kept changing`, {
+      object: describeSet(name),
+      hint: "Try again when less is changing; if it stays so, delete the set's table.",
+    });
+  }
+
+  /** True if the highest address is in the set: the range that it is in has no end. */
+  #holdsHighest(name: SetName, family: Family): boolean {
+    const value = ipFromBytes(new Uint8Array(family === 4 ? 4 : 16).fill(0xff));
+    return this.#has(
+      name,
+      { key: layoutOf(["ip"], family), value: undefined },
+      { key: [{ type: "ip", value }] },
+    );
+  }
+
+  #has(name: SetName, layout: ElementLayout, element: SetElement): boolean {
+    try {
+      const call = { call: "NFT_MSG_GETSETELEM", object: describeSet(name) };
+      this.#open().request(elementRequest(name, layout, element), call);
+      return true;
+    } catch (error) {
+      if (hasErrno(error, "ENOENT")) return false;
+      throw setError(error, name);
+    }
+  }
+
+  /** False when the set does not hold what it was thought to hold. */
+  #tryRanges(
+    name: SetName,
+    remove: readonly IpRange[],
+    add: readonly IpRange[],
+    exclusive: boolean,
+  ): boolean {
+    const call = add.length > 0 ? "NFT_MSG_NEWSETELEM" : "NFT_MSG_DELSETELEM";
+    try {
+      this.#transact(name, call, rangeTransaction(name, remove, add, exclusive));
+      return true;
+    } catch (error) {
+      if (["EEXIST", "ENOTEMPTY", "ENOENT"].some((errno) => hasErrno(error, errno))) return false;
+      throw error;
+    }
   }
 
   #open(): NetlinkSocket {
@@ -349,17 +416,18 @@ class KernelNftables implements NftablesHandle {
     layout: ElementLayout,
     elements: readonly SetElement[],
   ): void {
-    const socket = this.#open();
-    for (const bytes of elementTransactions(name, operation, layout, elements, this.#maxTransaction)) {
-      const call =
-        operation === "add" || operation === "replace" ? "NFT_MSG_NEWSETELEM" : "NFT_MSG_DELSETELEM";
-      const { errors, acknowledged } = socket.batch(bytes, { call, object: describeSet(name) });
-      for (const error of errors.values()) throw setError(error, name);
-      if (acknowledged !== 1) {
-        throw new WeftError("internal", `${call} ${describeSet(name)}: the kernel did not acknowledge it`, {
-          object: describeSet(name),
-        });
-      }
+    const call = operation === "add" || operation === "replace" ? "NFT_MSG_NEWSETELEM" : "NFT_MSG_DELSETELEM";
+    for (const bytes of elementTransactions(name, operation, layout, elements, this.#maxTransaction))
+      this.#transact(name, call, bytes);
+  }
+
+  #transact(name: SetName, call: string, bytes: Uint8Array): void {
+    const { errors, acknowledged } = this.#open().batch(bytes, { call, object: describeSet(name) });
+    for (const error of errors.values()) throw setError(error, name);
+    if (acknowledged !== 1) {
+      throw new WeftError("internal", `${call} ${describeSet(name)}: the kernel did not acknowledge it`, {
+        object: describeSet(name),
+      });
     }
   }
 

@@ -68,7 +68,8 @@ export function deleteAddress(socket: RtnetlinkSocket, link: string, address: Ip
     const message = encode(RTM.delAddress, 0, address, 0, index);
     socket.request(message, "RTM_DELADDR", `address ${address} on ${link}`);
   } catch (error) {
-    if (!hasErrno(error, "EADDRNOTAVAIL") && !hasErrno(error, "ENODEV")) throw error;
+    // ENXIO: the link has no IPv6 at all, being below 1280 bytes or told so, and thus no such address.
+    if (!["EADDRNOTAVAIL", "ENODEV", "ENXIO"].some((errno) => hasErrno(error, errno))) throw error;
   }
 }
 

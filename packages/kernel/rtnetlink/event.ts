@@ -5,7 +5,7 @@ import { AF } from "../sys/socket.ts";
 import { IFLA, RTA, RTM } from "./constants.ts";
 import { headerView } from "./headers.ts";
 
-type Change = Exclude<KernelEvent, { kind: "overflow" }>;
+type Change = Exclude<KernelEvent, { kind: "overflow" | "nftables" }>;
 
 const KINDS: ReadonlyMap<number, Pick<Change, "kind" | "change">> = new Map([
   [RTM.newLink, { kind: "link", change: "set" }],

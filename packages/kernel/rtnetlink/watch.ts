@@ -1,41 +1,12 @@
-/**
- * Watching: two sockets that are members of the same multicast groups.
- *
- *     kernel --+--> bell     read by the runtime's event loop, which throws the bytes away and calls us
- *              +--> mailbox  read by us with recvmsg until it is empty, because the namespace that a message is from
- *                            stands in its control data, which the runtime does not hand out
- *
- * The kernel delivers to the socket that joined last first, so the bell, which joins first, rings when the message
- * is in the mailbox already. Should another kernel have another order, the second look a moment later finds it.
- * The bell never overflows in a way that counts: a full bell is a bell that rings. What the mailbox loses, the
- * kernel tells by ENOBUFS, and the listener hears "overflow": read everything again.
- */
-import { hasCode, isInvalid } from "@weft/base";
-import { NETLINK, NETLINK_OPTION, netlinkAddress, readMessages } from "../netlink/index.ts";
-import { inNetns } from "../netns/switch.ts";
+/** Watching a namespace: what the multicast groups of the routing protocol say (../netlink/multicast.ts). */
+import { NETLINK } from "../netlink/index.ts";
+import { watchMulticast } from "../netlink/multicast.ts";
 import type { KernelEvent, WatchOptions } from "../port.ts";
-import {
-  AF,
-  bindSocket,
-  closeFd,
-  linkNameOf,
-  MessageReceiver,
-  MSG,
-  openSocket,
-  type ReceivedMessage,
-  SOCK,
-  SOL_NETLINK,
-  setBuffer,
-  setOption,
-} from "../sys/socket.ts";
+import { linkNameOf } from "../sys/socket.ts";
 import { RTNLGRP } from "./constants.ts";
 import { decodeEvent } from "./event.ts";
 
 const GROUPS = Object.values(RTNLGRP).reduce((mask, group) => mask | (1 << (group - 1)), 0);
-const MESSAGE_MAX = 1 << 16;
-const SECOND_LOOK_MS = 10;
-const DRAIN_MAX = 512;
-const BELL_BUFFER = 1 << 16;
 const MAILBOX_BUFFER = 4 << 20;
 
 export interface WatchSettings extends WatchOptions {
@@ -49,143 +20,18 @@ export function watch(
   listener: (event: KernelEvent) => void,
   settings: WatchSettings = {},
 ): () => void {
-  const watcher = new Watcher(namespace.fd, listener, settings);
-  return () => watcher.stop();
-}
-
-class Watcher {
-  readonly #namespace: number;
-  readonly #listener: (event: KernelEvent) => void;
-  readonly #settings: WatchSettings;
-  readonly #receiver = new MessageReceiver(MESSAGE_MAX);
-  #mailbox = -1;
-  #bell: Bun.Socket | undefined;
-  #look: ReturnType<typeof setTimeout> | undefined;
-  #stopped = false;
-
-  constructor(namespace: number, listener: (event: KernelEvent) => void, settings: WatchSettings) {
-    this.#namespace = namespace;
-    this.#listener = listener;
-    this.#settings = settings;
-    this.#open();
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    clearTimeout(this.#look);
-    this.#bell?.terminate();
-    this.#bell = undefined;
-    if (this.#mailbox >= 0) closeFd(this.#mailbox);
-    this.#mailbox = -1;
-  }
-
-  #open(): void {
-    const all = this.#settings.allNamespaces === true;
-    const bell = join(this.#namespace, all, BELL_BUFFER);
-    try {
-      setOption(bell, SOL_NETLINK, NETLINK_OPTION.noEnobufs, 1);
-      this.#mailbox = join(this.#namespace, all, this.#settings.receiveBuffer ?? MAILBOX_BUFFER);
-    } catch (error) {
-      closeFd(bell);
-      throw error;
-    }
-    void this.#listen(bell);
-  }
-
-  async #listen(fd: number): Promise<void> {
-    const options: Bun.FdSocketOptions = {
-      fd,
-      socket: {
-        data: () => this.#drain(),
-        close: () => this.#closed(),
-        // What the bell has lost does not matter; that it is gone comes by close().
-        error: () => {},
-      },
-    };
-    // The runtime takes a descriptor here, its types do not know it.
-    const bell = await Bun.connect(options as unknown as Bun.UnixSocketOptions);
-    // An open watch keeps no program alive.
-    bell.unref();
-    if (this.#stopped) bell.terminate();
-    else this.#bell = bell;
-  }
-
-  /** The runtime gave up a bell that we did not close: take a new pair, and say that events may be lost. */
-  #closed(): void {
-    if (this.#stopped) return;
-    closeFd(this.#mailbox);
-    this.#mailbox = -1;
-    this.#bell = undefined;
-    this.#open();
-    this.#listener({ kind: "overflow" });
-  }
-
-  #drain(): void {
-    if (this.#stopped) return;
-    clearTimeout(this.#look);
-    for (let count = 0; count < DRAIN_MAX; count++) {
-      const more = this.#next();
-      if (!more) {
-        if (count > 0) this.#lookAgain(SECOND_LOOK_MS);
-        return;
-      }
-    }
-    // Others want their turn of the event loop as well.
-    this.#lookAgain(0);
-  }
-
-  #lookAgain(milliseconds: number): void {
-    if (this.#stopped) return;
-    this.#look = setTimeout(() => this.#drain(), milliseconds);
-    this.#look.unref();
-  }
-
-  /** Handles one datagram; false when there is none, or the listener has stopped us. */
-  #next(): boolean {
-    let events: KernelEvent[];
-    try {
-      const received = this.#receiver.receive(this.#mailbox, MSG.dontwait);
-      if (received === undefined) return false;
-      events = this.#decode(received);
-    } catch (error) {
-      // Lost by the kernel, or not to be understood: either way something has changed that we cannot name.
-      if (!hasCode(error, "overflow") && !isInvalid(error)) throw error;
-      events = [{ kind: "overflow" }];
-    }
-    for (const event of events) {
-      if (!this.#stopped) this.#listener(event);
-    }
-    return !this.#stopped;
-  }
-
-  #decode(received: ReceivedMessage): KernelEvent[] {
-    if (received.truncated) return [{ kind: "overflow" }];
-    const nsid = namespaceId(received);
-    const nameOf = (index: number): string | undefined =>
-      nsid === undefined ? linkNameOf(this.#mailbox, index) : undefined;
-    return readMessages(received.bytes).flatMap((message) => decodeEvent(message, nsid, nameOf) ?? []);
-  }
-}
-
-/** A nonblocking member of the groups. Membership begins with the last step, so that order is ours. */
-function join(namespace: number, allNamespaces: boolean, receiveBuffer: number): number {
-  const fd = inNetns(namespace, () => openSocket(AF.netlink, SOCK.raw | SOCK.nonblock, NETLINK.route));
-  try {
-    setBuffer(fd, "receive", receiveBuffer);
-    if (allNamespaces) setOption(fd, SOL_NETLINK, NETLINK_OPTION.listenAllNsid, 1);
-    bindSocket(fd, netlinkAddress(GROUPS));
-    return fd;
-  } catch (error) {
-    closeFd(fd);
-    throw error;
-  }
-}
-
-/** Undefined for the watcher's own namespace. */
-function namespaceId(received: ReceivedMessage): number | undefined {
-  const control = received.control.find(
-    (c) => c.level === SOL_NETLINK && c.type === NETLINK_OPTION.listenAllNsid && c.data.length >= 4,
-  );
-  if (control === undefined) return undefined;
-  return new DataView(control.data.buffer, control.data.byteOffset, 4).getInt32(0, true);
+  return watchMulticast<KernelEvent>({
+    namespace: namespace.fd,
+    protocol: NETLINK.route,
+    groups: GROUPS,
+    allNamespaces: settings.allNamespaces === true,
+    receiveBuffer: settings.receiveBuffer ?? MAILBOX_BUFFER,
+    decode(messages, nsid, fd) {
+      const nameOf = (index: number): string | undefined =>
+        nsid === undefined ? linkNameOf(fd, index) : undefined;
+      return messages.flatMap((message) => decodeEvent(message, nsid, nameOf) ?? []);
+    },
+    listener,
+    lost: { kind: "overflow" },
+  });
 }

@@ -9,7 +9,8 @@
  * the same in IPv6 (fd00:10::, fd00:244:0::). weft-tun stands for the tunnel to another node.
  */
 import { type Family, type IpAddress, parseMac } from "@weft/base";
-import { createAnonymous, inNetns, type NetnsHandle, spawnSyncIn } from "@weft/kernel/netns";
+import { NETLINK, NetlinkSocket, NetlinkWriter } from "@weft/kernel/netlink";
+import { createAnonymous, inNetns, type NetnsHandle } from "@weft/kernel/netns";
 import { createNftables, type NftablesHandle } from "@weft/kernel/nftables";
 import { LinkRemover, RealNamespace } from "@weft/kernel/rtnetlink";
 import { Server } from "./server.ts";
@@ -33,6 +34,8 @@ export const TUNNEL: Readonly<Record<Family, IpAddress>> = {
   4: "10.244.0.1" as IpAddress,
   6: "fd00:244::1" as IpAddress,
 };
+/** Message 2 of subsystem 1 of nfnetlink, connection tracking. */
+const IPCTNL_MSG_CT_DELETE = (1 << 8) | 2;
 /** Where all servers listen. */
 export const SERVER_PORT = 8080;
 
@@ -157,7 +160,14 @@ export class ServiceNetwork {
 
   /** Forgets all connections: what a test left does not decide the next one. */
   flush(): void {
-    spawnSyncIn(this.#handles.node, ["conntrack", "-F"]);
+    const socket = new NetlinkSocket(NETLINK.netfilter, { namespace: this.#handles.node.fd });
+    try {
+      // Of any family, and no connection in particular.
+      const request = new NetlinkWriter().begin(IPCTNL_MSG_CT_DELETE, 0).raw(new Uint8Array(4)).finish();
+      socket.request(request, { call: "IPCTNL_MSG_CT_DELETE" });
+    } finally {
+      socket.close();
+    }
   }
 
   close(): void {

@@ -13,6 +13,7 @@ let rows: ClusterRows | undefined;
 let batches = 0;
 const watch = watchCluster({
   client,
+  containers: false,
   onChange(next) {
     rows = next;
     batches++;
