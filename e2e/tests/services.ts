@@ -69,11 +69,11 @@ export const policies: Case = {
       {
         ...base,
         metadata: { name: "sticky" },
-        spec: { selector: { role: "backend" }, sessionAffinity: "ClientIP", ports },
+        spec: { selector: { role: "sticky" }, sessionAffinity: "ClientIP", ports },
       },
     );
     const own = pods.filter((p) => p.metadata.name.startsWith("b-")).map((p) => p.metadata.name);
-    if (own.length > 1) await cluster.kubectl(["label", "--overwrite", "pod", ...own, "role=backend"]);
+    if (own.length > 1) await cluster.kubectl(["label", "--overwrite", "pod", ...own, "role=sticky"]);
     const get = (service: string) => cluster.get<ServiceObject>("service", service);
     const here = pods.find((p) => p.spec.nodeName === backend.spec.nodeName && p !== backend) as PodObject;
     const there = pods.find((p) => p.spec.nodeName !== backend.spec.nodeName) as PodObject;

@@ -1,6 +1,7 @@
 /**
  * From rows to steps of one transaction: what differs between the rows and what the kernel holds, and nothing else. A profile's
- * chains come with the first frontend that has it and go with the last.
+ * chains come with the first frontend that has it, and go, some time after the last, with those of other unused profiles: the
+ * kernel waits for a grace period when chains come and go, and services that scale up and down would have it wait each time.
  */
 import type { Family } from "@weft/base";
 import type { NftStep, RawElement } from "@weft/kernel/nftables";
@@ -37,6 +38,9 @@ export interface Forgotten {
   readonly match: FrontendRow["match"];
   readonly backends: readonly { readonly ip: string; readonly port: number }[];
 }
+
+/** Profiles that may stand although no frontend has them. */
+const UNUSED_PROFILES = 32;
 
 type Delta = { readonly profile: Profile; readonly family: Family; by: number };
 
@@ -198,16 +202,24 @@ export class Changes {
   #profileChanges(): { made: Delta[]; dropped: Delta[]; newChains: Chain[]; oldChains: string[] } {
     const made: Delta[] = [];
     const dropped: Delta[] = [];
+    for (const [key, delta] of this.#profiles)
+      if (delta.by > 0 && !this.#held.profiles.has(key)) made.push(delta);
+    const unused = [...this.#held.profiles].filter(
+      ([key, { count }]) => count + (this.#profiles.get(key)?.by ?? 0) === 0,
+    );
+    if (unused.length > UNUSED_PROFILES)
+      for (const [, { profile, family }] of unused) dropped.push({ profile, family, by: 0 });
     const chains = new Map<string, { chain: Chain; by: number }>();
-    for (const [key, delta] of this.#profiles) {
-      const before = this.#held.profiles.get(key)?.count ?? 0;
-      const after = before + delta.by;
-      if (before > 0 === after > 0) continue;
-      (after > 0 ? made : dropped).push(delta);
-      for (const chain of chainsOf(delta.profile, delta.family).chains) {
-        const entry = chains.get(chain.chain) ?? { chain, by: 0 };
-        entry.by += after > 0 ? 1 : -1;
-        chains.set(chain.chain, entry);
+    for (const [list, by] of [
+      [made, 1],
+      [dropped, -1],
+    ] as const) {
+      for (const { profile, family } of list) {
+        for (const chain of chainsOf(profile, family).chains) {
+          const entry = chains.get(chain.chain) ?? { chain, by: 0 };
+          entry.by += by;
+          chains.set(chain.chain, entry);
+        }
       }
     }
     const newChains: Chain[] = [];
@@ -237,10 +249,11 @@ export class Changes {
       }
     }
     for (const [key, { profile, family, by }] of this.#profiles) {
-      const count = (held.profiles.get(key)?.count ?? 0) + by;
-      if (count > 0) held.profiles.set(key, { profile, family, count });
-      else held.profiles.delete(key);
+      const before = held.profiles.get(key)?.count;
+      if (before === undefined && by <= 0) continue;
+      held.profiles.set(key, { profile, family, count: (before ?? 0) + by });
     }
+    for (const { profile, family } of dropped) held.profiles.delete(profileKey(profile, family));
     for (const [key, now] of this.#frontends) {
       if (now === undefined) held.frontends.delete(key);
       else held.frontends.set(key, now);

@@ -136,6 +136,12 @@ function readFrontends(nft: Nftables, held: Held, family: Family): boolean {
     }
     return found;
   };
+  // Every profile is in the map of gates, whether or not a frontend has it.
+  for (const { key } of elementsOf(nft, `gates${family}`)) {
+    const profile = decodeProfile(readMark(key, 0), readMark(key, 4));
+    if (profile === undefined) return false;
+    held.profiles.set(profileKey(profile, family), { profile, family, count: 0 });
+  }
   for (const scope of ["any", "outside"] as const) {
     const outside = scope === "outside";
     for (const { key, value } of elementsOf(nft, frontendsOf(family, outside))) {
@@ -144,10 +150,9 @@ function readFrontends(nft: Nftables, held: Held, family: Family): boolean {
       const part = partsOf(scope, key);
       if (profile === undefined || part === undefined) return false;
       part.profile = profile;
-      const id = profileKey(profile, family);
-      const entry = held.profiles.get(id) ?? { profile, family, count: 0 };
+      const entry = held.profiles.get(profileKey(profile, family));
+      if (entry === undefined) return false;
       entry.count++;
-      held.profiles.set(id, entry);
     }
     for (const { key, keyEnd } of elementsOf(nft, permittedOf(family, outside))) {
       const prefix = keyEnd && prefixOfRange(key.subarray(size), keyEnd.subarray(size));

@@ -7,6 +7,7 @@ import { createNftables, type NftStep } from "@weft/kernel/nftables";
 import type { Nftables } from "@weft/kernel/port";
 import type { Backend, FrontendMatch, FrontendRow, ServicePlanRow } from "@weft/model";
 import fc from "fast-check";
+import { chainsOf } from "./chains.ts";
 import { SERVICES_TABLE, SETS } from "./layout.ts";
 import { readHeld } from "./read.ts";
 import { SKELETON_COMMENT } from "./skeleton.ts";
@@ -56,10 +57,14 @@ function stateOf(nft: Nftables): string[] {
   for (const rows of Object.values(held.plain))
     for (const { kind, key } of rows.values()) lines.push(`${kind} ${key}`);
   const { chains = [], rules = [] } = nft.contents("inet", SERVICES_TABLE) ?? {};
-  for (const { chain } of chains) lines.push(`chain ${chain}`);
-  for (const { chain, comment } of rules) lines.push(`rule ${chain} ${comment}`);
+  // Chains of profiles that nothing has any more may stand.
+  const unused = new Set(held.chains.keys());
+  for (const { profile, family, count } of held.profiles.values())
+    if (count > 0) for (const { chain } of chainsOf(profile, family).chains) unused.delete(chain);
+  for (const { chain } of chains) if (!unused.has(chain)) lines.push(`chain ${chain}`);
+  for (const { chain, comment } of rules) if (!unused.has(chain)) lines.push(`rule ${chain} ${comment}`);
   for (const { set } of SETS) {
-    if (set.startsWith("affinity")) continue;
+    if (/^(affinity|gates|balance|remember|masquerade)/.test(set)) continue;
     lines.push(`${set}: ${nft.rawElements("inet", SERVICES_TABLE, set).length}`);
   }
   return lines.sort();
@@ -318,6 +323,24 @@ for (const [name, make] of KERNELS) {
           expect(made.nft.rawElements("inet", SERVICES_TABLE, "backends4")).toHaveLength(3 * length);
           expect(await services.drift()).toEqual([]);
         }
+      } finally {
+        await services.stop();
+        made.close();
+      }
+    }, 30_000);
+
+    test("profiles that nothing has any more go in the end", async () => {
+      const made = make();
+      const services = new TestServices(made.nft);
+      try {
+        for (let affinity = 1; affinity <= 80; affinity++) await services.go([{ ...WEB, affinity }]);
+        expect(made.nft.rawElements("inet", SERVICES_TABLE, "gates4").length).toBeLessThanOrEqual(34);
+        expect(stateOf(made.nft)).toEqual(await fromScratch(make, [{ ...WEB, affinity: 80 }]));
+        const again = new TestServices(made.nft);
+        const generation = made.nft.generation();
+        await again.go([{ ...WEB, affinity: 80 }]);
+        expect(made.nft.generation()).toBe(generation);
+        await again.stop();
       } finally {
         await services.stop();
         made.close();

@@ -135,6 +135,20 @@ export async function hold(
   return { fd, port: decodeSocketAddress(socketName(fd)).port };
 }
 
+/** Hears every TCP segment that comes to a place, as a raw socket does; `from` gives the senders since the last call. */
+export function overhear(namespace: NetnsHandle, family: Family): { from(): IpAddress[]; close(): void } {
+  const fd = inNetns(namespace.fd, () => openSocket(domainOf(family), SOCK.raw | SOCK.nonblock, IPPROTO.tcp));
+  return {
+    from() {
+      const senders: IpAddress[] = [];
+      for (let got = receiveFrom(fd, buffer); got !== undefined; got = receiveFrom(fd, buffer))
+        senders.push(decodeSocketAddress(got.from).ip);
+      return senders;
+    },
+    close: () => closeFd(fd),
+  };
+}
+
 /** The next answer on a connection that is held. */
 export async function hear(fd: number, servers: readonly Server[]): Promise<string> {
   for (let tries = 0; tries < 400; tries++) {
