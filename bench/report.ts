@@ -1,7 +1,7 @@
 /** What a benchmark found: figures of both sides, their ratio, the machine, and how to do it again. */
 import type { Machine } from "./machine.ts";
 
-export type Unit = "ms" | "s" | "MiB" | "count" | "1/s" | "Gbit/s";
+export type Unit = "ms" | "s" | "MiB" | "count" | "1/s" | "Gbit/s" | "%";
 
 export interface Figure {
   readonly name: string;

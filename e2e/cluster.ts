@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { WeftError } from "@weft/base";
 import type { Programs } from "./build/programs.ts";
 import { KUBECTL, startControlPlane } from "./cluster/control-plane.ts";
-import { startNode } from "./cluster/node.ts";
+import { readdressNode, startNode } from "./cluster/node.ts";
 import { Authority, kubeconfig } from "./cluster/pki.ts";
 import { addressesOf, type Families, type Ranges, rangesOf } from "./cluster/ranges.ts";
 import { attempt, type CommandOptions, type Outcome, until } from "./command.ts";
@@ -132,6 +132,28 @@ export class Cluster {
     for (const service of machine.services.values()) service.start();
   }
 
+  /** A node's machine is gone for good, and an administrator takes the node out of the cluster. */
+  async removeNode(node: Node): Promise<void> {
+    await node.machine.powerOff();
+    this.nodes.splice(this.nodes.indexOf(this.node(node.name)), 1);
+    await this.kubectl(["delete", "node", node.name]);
+  }
+
+  /** Gives a node other addresses while it runs; `to` is its machine's number from then on. */
+  async renumberNode({ name, rack, machine }: Node, from: number, to: number): Promise<Node> {
+    await this.underlay.renumberMachine(name, rack, from, to);
+    const addresses = addressesOf(this.ranges, rack, to);
+    await readdressNode({ machine, addresses, authority: this.authority as Authority });
+    const node = { ...this.node(name), addresses };
+    this.nodes[this.nodes.indexOf(this.node(name))] = node;
+    return node;
+  }
+
+  /** The number of a node's machine, as it was made. */
+  numberOf({ name }: Node): number {
+    return CONTROL_NUMBER + Number(name.slice("node".length));
+  }
+
   /** The machine of etcd and the API server. */
   get controlPlane(): Machine {
     if (this.control === undefined) throw new WeftError("not-found", "the control plane is not there");
@@ -151,6 +173,11 @@ export class Cluster {
 
   attempt(words: readonly string[], options?: CommandOptions): Promise<Outcome> {
     return this.controlPlane.attempt([...KUBECTL, ...words], options);
+  }
+
+  /** The same as a command of this host, for what goes on for a while. */
+  kubectlCommand(words: readonly string[]): string[] {
+    return this.controlPlane.command([...KUBECTL, ...words]);
   }
 
   /** Credentials of a user, as a kubeconfig. `name` begins the names of the certificate's files. */

@@ -73,8 +73,14 @@ async function runSuite(suite: Suite, programs: Programs): Promise<void> {
     count.failed += suite.cases.length;
     return;
   }
+  const before = count.passed + count.failed;
+  const cases = suite.cases.filter((c) => pattern.test(c.name));
   try {
-    for (const c of suite.cases) if (pattern.test(c.name)) await runCase(suite, cluster, c);
+    for (const c of cases) await runCase(suite, cluster, c);
+    if (cases.length > 0 && count.passed + count.failed === before && ending === undefined) {
+      say(`✗ ${suite.title}: every case was skipped: nothing was tested`);
+      count.failed++;
+    }
     if (flags.hold) {
       say(
         `the cluster stays until Ctrl-C; kubectl: nsenter --target ${cluster.controlPlane.pid} --all kubectl`,

@@ -32,8 +32,10 @@ import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
 import { execute } from "./execute.ts";
 import { FabricState } from "./fabric-state.ts";
+import { KnownPods } from "./known-pods.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
 import type { AgentOptions } from "./options.ts";
+import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
 import { probeVxlan } from "./probe.ts";
 import { Readiness } from "./readiness.ts";
@@ -81,8 +83,12 @@ export async function startAgent(
     hasLeftovers: () => kernel.nftables.tableExists("inet", SERVICES_TABLE),
     logger,
   });
-  const pods = new PodPlan(plan);
-  const readiness = new Readiness(() => fabric.problems()[0]);
+  const known = new KnownPods();
+  const pods = new PodPlan(plan, known);
+  const readiness = new Readiness(
+    () => fabric.problems()[0],
+    () => fabric.sourceState,
+  );
   const fabric = new FabricState(plan, (context) => {
     pods.setContext(context);
     readiness.contextKnown();
@@ -92,6 +98,7 @@ export async function startAgent(
     ledger,
     plan,
     pods,
+    orphans: new Orphans({ pods: known, clock: systemClock }),
     logger,
     lost: () => fabric.lost(),
     deadline: ADD_DEADLINE_MS,
@@ -134,6 +141,7 @@ export async function startAgent(
       pods,
       ledger,
       fabric,
+      known,
       waitingFor: () => readiness.waitingFor,
       pausedUntil: () => (paused() ? pausedUntil : undefined),
       services: await services.status(),
@@ -216,7 +224,10 @@ export async function startAgent(
       fabric.sourceErrors = message.errors;
       for (const error of message.errors) logger.warn("bad manifest", { error });
     } else if (message.type === "source-state") fabric.sourceState = message.state;
-    else logger.log(message.level, message.message);
+    else if (message.type === "pods") {
+      known.take(message.pods, message.current);
+      pods.rename();
+    } else logger.log(message.level, message.message);
   }
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */

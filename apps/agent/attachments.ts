@@ -30,6 +30,7 @@ import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/po
 import type { Drift, Problem, Workload } from "@weft/model";
 import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
 import { KeyedLock } from "./keyed-lock.ts";
+import type { Orphans } from "./orphans.ts";
 import type { PodPlan } from "./pod-plan.ts";
 import { step } from "./steps.ts";
 
@@ -38,6 +39,7 @@ export interface AttachmentsOptions {
   readonly ledger: Ledger;
   readonly plan: Plan;
   readonly pods: PodPlan;
+  readonly orphans: Orphans;
   readonly logger: Logger;
   /** What keeps the node's plan from being up to date, if something does. */
   readonly lost: () => Problem | undefined;
@@ -105,15 +107,25 @@ export class Attachments {
     if (errors.length > 0) throw errors[0];
   }
 
-  /** Releases what an ADD or DEL left half done, and workloads whose namespace is gone. Returns how many. */
+  /**
+   * Releases what an ADD or DEL left half done, workloads whose namespace is gone, and those that were orphaned.
+   * Returns how many.
+   */
   async collect(): Promise<number> {
     let collected = 0;
-    for (const { workload, state } of this.#o.ledger.workloads()) {
-      if (this.#locks.busy(workload.id) || (state === "ready" && this.#namespaceStands(workload))) continue;
-      this.#o.logger.info("released", {
-        workload: workload.id,
-        why: state === "ready" ? "its network namespace is gone" : "it was half made or half deleted",
-      });
+    const entries = this.#o.ledger.workloads();
+    const orphans = this.#o.orphans.among(entries.flatMap((e) => (e.state === "ready" ? e.workload : [])));
+    for (const { workload, state } of entries) {
+      const why =
+        state !== "ready"
+          ? "it was half made or half deleted"
+          : !this.#namespaceStands(workload)
+            ? "its network namespace is gone"
+            : orphans.has(workload.id)
+              ? "its pod is gone or has another sandbox, and nothing of this one lives"
+              : undefined;
+      if (why === undefined || this.#locks.busy(workload.id)) continue;
+      this.#o.logger.info("released", { workload: workload.id, why });
       try {
         await this.#locks.run(workload.id, () => this.#del(workload.id));
         collected++;

@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseIpWithLength } from "@weft/base";
+import { readDirectory } from "@weft/cluster";
 import { enqueue } from "@weft/plugin-weft";
 import { conflistText } from "./conflist.ts";
 import { Baseline } from "./testing/baseline.ts";
@@ -98,6 +99,51 @@ describe("the agent is away", () => {
     });
     expect(error).toMatchObject({ code: 5, msg: expect.stringContaining("deletion cannot be left") });
     expect(error?.details).toContain("ENOTDIR");
+  });
+});
+
+describe("the API server is away", () => {
+  /** Credentials for a place where nothing listens. */
+  const flagsFor = (node: TestNode): string[] => {
+    const config = {
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "c",
+      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+      clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:9" } }],
+      users: [{ name: "u", user: { token: "t" } }],
+    };
+    const file = `${node.root}/kubeconfig`;
+    writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
+    return ["--kubeconfig", file];
+  };
+
+  nodeTest(
+    "with nothing known: ADD waits, is 107 at its deadline, and says who does not answer",
+    async (node) => {
+      await node.start("listening", flagsFor(node));
+      await eventually("the reason is known", async () => (await node.status()).source.includes("refused"));
+      const said = expect.stringMatching(
+        /https:\/\/127\.0\.0\.1:9: away since 20.*: nothing is known yet \(.*connection refused/,
+      );
+      const { error } = await node.call("ADD", node.pod());
+      expect(error).toMatchObject({ code: 107, msg: said });
+      expect((await node.call("STATUS", undefined)).error).toMatchObject({ code: 50, msg: said });
+      expect(existsSync(node.options.conflist)).toBe(false);
+    },
+  );
+
+  nodeTest("with the last reading on disk: pods start, and status says how old it is", async (node) => {
+    const { nodes, blocks } = readDirectory(`${node.root}/etc/weft/cluster`);
+    mkdirSync(dirname(node.options.ledger), { recursive: true });
+    writeFileSync(`${node.root}/var/lib/weft/cluster.json`, JSON.stringify({ nodes, blocks }));
+    await node.start("ready", flagsFor(node));
+    const pod = await node.add();
+    pod.sh(`ping -c1 -W2 ${ADDRESSES[0]}`);
+    await eventually("status says so", async () =>
+      /away since 20.*: the last known state is in force \(.*refused/.test((await node.status()).source),
+    );
+    await node.del(pod);
   });
 });
 

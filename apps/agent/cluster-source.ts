@@ -7,9 +7,17 @@
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { describeError, type Logger, WeftError } from "@weft/base";
-import { readDirectory, watchDirectory } from "@weft/cluster";
-import { createClient, loadCredentials, watchCluster } from "@weft/cluster/client";
+import { type Conflict, readDirectory, watchDirectory } from "@weft/cluster";
+import {
+  type ApiClient,
+  type ClusterWatch,
+  createClient,
+  createEventRecorder,
+  loadCredentials,
+  watchCluster,
+} from "@weft/cluster/client";
 import type { Block, Node } from "@weft/model";
+import type { KnownPod } from "./known-pods.ts";
 
 export type ClusterSource =
   | {
@@ -38,15 +46,27 @@ export interface SourceListener {
   readonly rows: (rows: ClusterRows) => void;
   /** In one line, for status: where the rows come from, and whether it answers. */
   readonly state: (text: string) => void;
+  /** An API's pods of this node; `current` is false while it is away. A directory tells none. */
+  readonly pods: (pods: readonly KnownPod[], current: boolean) => void;
+}
+
+export interface SourceWatch {
+  /** The node's own addresses are others now: connections from the former ones lead nowhere. */
+  readonly addressesChanged: () => void;
 }
 
 /** Gives the first rows, if there are any, before it returns. Throws "invalid" or "not-found" for bad credentials. */
-export function watchSource(source: ClusterSource, node: string, to: SourceListener, logger: Logger): void {
+export function watchSource(
+  source: ClusterSource,
+  node: string,
+  to: SourceListener,
+  logger: Logger,
+): SourceWatch {
   if (source.kind === "directory") {
     to.state(`manifests in ${source.directory}`);
     to.rows(readDirectory(source.directory));
     watchDirectory(source.directory, to.rows);
-    return;
+    return { addressesChanged() {} };
   }
   const { kubeconfig, copy } = source;
   const client = createClient({
@@ -54,39 +74,89 @@ export function watchSource(source: ClusterSource, node: string, to: SourceListe
     userAgent: `weft-agent/${node}`,
     logger,
   });
+  const tellConflicts = conflictTeller(client, node, logger);
+  let hasRows = false;
   const last = readCopy(copy, logger);
-  if (last !== undefined) to.rows({ ...last, errors: [] });
+  if (last !== undefined) {
+    to.rows({ ...last, errors: [] });
+    hasRows = true;
+  }
+  let told: ClusterRows | undefined;
   let written = "";
-  let taken: ClusterRows | undefined;
+  let pods: readonly KnownPod[] = [];
   const watch = watchCluster({
     client,
     node,
     containers: false,
     logger,
     onChange(rows) {
+      pods = rows.pods.map(({ namespace, name, uid, runtimeUid }) => ({
+        namespace,
+        name,
+        uid,
+        ...(runtimeUid !== undefined && { runtimeUid }),
+      }));
+      to.pods(pods, isCurrent());
+      // Pods come and go all the time; what follows is about nodes.
       const { nodes, blocks } = rows;
-      const reading = { nodes, blocks, errors: [...rows.errors, ...rows.waiting] };
-      // It was a pod that changed: no reason to go through every node.
-      if (taken?.nodes === nodes && taken.blocks === blocks && Bun.deepEquals(taken.errors, reading.errors))
-        return;
-      taken = reading;
-      to.rows(reading);
+      const errors = [...rows.errors, ...rows.waiting];
+      if (told?.nodes === nodes && told.blocks === blocks && Bun.deepEquals(told.errors, errors)) return;
+      told = { nodes, blocks, errors };
+      hasRows = true;
+      to.rows(told);
+      tellConflicts(rows.conflicts);
       const text = JSON.stringify({ nodes, blocks });
       if (text === written) return;
       written = text;
       writeCopy(copy, text, logger);
     },
-    onStatus: () => to.state(stateOf()),
+    onStatus() {
+      to.state(stateOf(client.server, watch.status(), hasRows));
+      to.pods(pods, isCurrent());
+    },
   });
-  const stateOf = (): string => {
-    const { nodes } = watch.status();
-    const away =
-      nodes.awaySince === undefined
-        ? ""
-        : `, away since ${new Date(nodes.awaySince).toISOString()}: the last known state is in force`;
-    return `Kubernetes API ${client.server}: ${nodes.state}${away}${nodes.lastError === undefined ? "" : ` (${nodes.lastError})`}`;
-  };
+  const isCurrent = (): boolean => watch.status().pods.state === "watching";
   to.state(`Kubernetes API ${client.server}`);
+  return { addressesChanged: () => watch.reconnect("this node's addresses have changed") };
+}
+
+/** The one of the two watches that is away, or was lost first, speaks for both. */
+function stateOf(server: string, watches: ReturnType<ClusterWatch["status"]>, hasRows: boolean): string {
+  const { nodes, pods } = watches;
+  const away = [nodes, pods].filter((w) => w.awaySince !== undefined);
+  const [first] = away.sort((a, b) => (a.awaySince as number) - (b.awaySince as number));
+  if (first === undefined) return `Kubernetes API ${server}: ${nodes.synced ? pods.state : nodes.state}`;
+  const meanwhile = hasRows ? "the last known state is in force" : "nothing is known yet";
+  const since = new Date(first.awaySince as number).toISOString();
+  const why = first.lastError === undefined ? "" : ` (${first.lastError})`;
+  return `Kubernetes API ${server}: away since ${since}: ${meanwhile}${why}`;
+}
+
+/** Events about ranges and addresses that two nodes have; told by the agents of both, once each. */
+function conflictTeller(
+  client: ApiClient,
+  own: string,
+  logger: Logger,
+): (conflicts: readonly Conflict[]) => void {
+  const recorder = createEventRecorder({ client, controller: "weft.network/agent", instance: own, logger });
+  let told = new Set<string>();
+  return (conflicts) => {
+    const now = new Set<string>();
+    for (const { node, uid, field, value, holder, held } of conflicts) {
+      if (node !== own && holder !== own) continue;
+      const note = `${field} ${value} of node ${node} overlaps ${held} of node ${holder}, which was there first and keeps it`;
+      now.add(note);
+      if (told.has(note)) continue;
+      recorder.record({
+        regarding: { apiVersion: "v1", kind: "Node", name: node, ...(uid !== undefined && { uid }) },
+        type: "Warning",
+        reason: "RangeTaken",
+        action: "Routing",
+        note,
+      });
+    }
+    told = now;
+  };
 }
 
 /** A copy that cannot be read is as good as none. */

@@ -6,9 +6,9 @@
 import { createLogger, describeError } from "@weft/base";
 import { watchSettings } from "@weft/cluster";
 import { createFabric, type Fact } from "@weft/compile";
-import type { Settings } from "@weft/model";
+import type { Settings, UnderlayLink } from "@weft/model";
 import type { Change } from "@weft/store";
-import { type ClusterRows, watchSource } from "./cluster-source.ts";
+import { type ClusterRows, type SourceListener, type SourceWatch, watchSource } from "./cluster-source.ts";
 import { LastSettings } from "./last-settings.ts";
 import type { FromCluster, KeyedFact, ToCluster } from "./messages.ts";
 import { step } from "./steps.ts";
@@ -22,6 +22,11 @@ const fabric = createFabric((error, where) =>
 
 /** Lines of whatever runs in this thread; the main thread adds the time. */
 const threadLogger = createLogger((line) => post({ type: "log", level: "info", message: line.slice(25) }));
+
+let source: SourceWatch | undefined;
+/** Of the underlay, as it was told last. */
+let addresses: readonly string[] = [];
+const addressesOf = (links: readonly UnderlayLink[]): string[] => links.flatMap((l) => l.addresses);
 
 let put = new Map<string, KeyedFact>();
 let remove = new Set<string>();
@@ -54,12 +59,18 @@ function commit(change: () => void): void {
 }
 
 function start(message: Extract<ToCluster, { type: "start" }>): void {
-  const takeSettings = (settings: Settings): void => {
+  let settings: Settings | undefined;
+  let isRead = false;
+  // Before the first reading nobody can say that there is no Node of our name.
+  const takeSelf = (): void => {
+    if (settings === undefined || !isRead) return;
     fabric.self.put({ key: "self", name: message.node, settings, capabilities: message.capabilities });
   };
   const rows = (reading: ClusterRows): void => {
     post({ type: "source-errors", errors: reading.errors });
     commit(() => {
+      isRead = true;
+      takeSelf();
       fabric.nodes.replaceAll(reading.nodes);
       fabric.blocks.replaceAll(reading.blocks);
     });
@@ -67,6 +78,7 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
   // Everything that is known at once goes in as one commit: a first plan that lacked half of the nodes would
   // take their routes away for a moment.
   commit(() => {
+    addresses = addressesOf(message.underlay);
     fabric.underlay.replaceAll(message.underlay);
     const last = new LastSettings(message.lastSettingsFile, (error) =>
       post({ type: "log", level: "warn", message: `cannot keep the settings: ${describeError(error)}` }),
@@ -74,18 +86,27 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
     let wasGood = false;
     watchSettings(message.settingsFile, (given, error) => {
       wasGood ||= error === undefined;
-      const settings = wasGood ? given : (last.read() ?? given);
-      if (error === undefined) last.keep(settings);
-      post({ type: "settings", settings, error });
-      commit(() => takeSettings(settings));
+      const inForce = wasGood ? given : (last.read() ?? given);
+      if (error === undefined) last.keep(inForce);
+      post({ type: "settings", settings: inForce, error });
+      commit(() => {
+        settings = inForce;
+        takeSelf();
+      });
     });
     const state = (text: string): void => post({ type: "source-state", state: text });
-    watchSource(message.source, message.node, { rows, state }, threadLogger);
+    const pods: SourceListener["pods"] = (known, current) => post({ type: "pods", pods: known, current });
+    source = watchSource(message.source, message.node, { rows, state, pods }, threadLogger);
   });
 }
 
 self.onmessage = (event: MessageEvent<ToCluster>) => {
   const message = event.data;
   if (message.type === "start") start(message);
-  else commit(() => fabric.underlay.replaceAll(message.links));
+  else {
+    const before = addresses;
+    addresses = addressesOf(message.links);
+    if (!Bun.deepEquals(before, addresses)) source?.addressesChanged();
+    commit(() => fabric.underlay.replaceAll(message.links));
+  }
 };

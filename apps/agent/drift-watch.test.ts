@@ -13,6 +13,7 @@ import { createFakeKernel, type FakeKernel } from "@weft/kernel/fake";
 import type { SetElement } from "@weft/kernel/port";
 import type { PlanKind, PlanRow } from "@weft/model";
 import { watchDrift } from "./drift-watch.ts";
+import { KnownPods } from "./known-pods.ts";
 import { PodPlan } from "./pod-plan.ts";
 
 const origin = { kind: "Test", name: "test" };
@@ -75,7 +76,7 @@ beforeEach(async () => {
   stop = watchDrift({
     kernel: fake.kernel,
     plan,
-    pods: new PodPlan(plan),
+    pods: new PodPlan(plan, new KnownPods()),
     clock,
     logger: silentLogger,
     onUnderlay: () => {

@@ -105,6 +105,7 @@ beforeAll(async () => {
     "node-0",
     {
       state: () => {},
+      pods: () => {},
       rows(reading) {
         readings.push(reading);
         fabric.database.write(() => {

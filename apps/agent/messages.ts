@@ -3,6 +3,7 @@
 import type { Fact } from "@weft/compile";
 import type { Capabilities, Settings, UnderlayLink } from "@weft/model";
 import type { ClusterSource } from "./cluster-source.ts";
+import type { KnownPod } from "./known-pods.ts";
 
 /** To the cluster thread. */
 export type ToCluster =
@@ -23,6 +24,8 @@ export type FromCluster =
   | { readonly type: "settings"; readonly settings: Settings; readonly error: string | undefined }
   | { readonly type: "source-errors"; readonly errors: readonly string[] }
   | { readonly type: "source-state"; readonly state: string }
+  /** This node's; `current` is false while the API is away. */
+  | { readonly type: "pods"; readonly pods: readonly KnownPod[]; readonly current: boolean }
   | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly message: string };
 
 export interface KeyedFact {

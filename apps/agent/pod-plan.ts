@@ -1,16 +1,19 @@
 /** The pod side's rows in the plan: one set a workload, made again when the node's context changes. */
 import type { Plan } from "@weft/apply";
 import { attachmentRows } from "@weft/compile";
-import { type NodeContext, type PlanRow, planKey, type Workload } from "@weft/model";
+import { type NodeContext, type PlanRow, planKey, type Workload, workloadOrigin } from "@weft/model";
+import type { KnownPods } from "./known-pods.ts";
 
 export class PodPlan {
   readonly #plan: Plan;
+  readonly #known: KnownPods;
   readonly #rows = new Map<string, readonly PlanRow[]>();
   readonly #workloads = new Map<string, Workload>();
   #context: NodeContext | undefined;
 
-  constructor(plan: Plan) {
+  constructor(plan: Plan, known: KnownPods) {
     this.#plan = plan;
+    this.#known = known;
   }
 
   get context(): NodeContext | undefined {
@@ -34,6 +37,20 @@ export class PodPlan {
     this.#plan.change(put, []);
   }
 
+  /** Other pods are known: rows whose pod has another uid now say so. */
+  rename(): void {
+    const context = this.#context;
+    if (context === undefined) return;
+    const renamed = this.workloads().filter((w) => {
+      const origin = this.rows(w.id)[0]?.origin;
+      return origin !== undefined && origin.uid !== workloadOrigin(this.#known.named(w)).uid;
+    });
+    this.#plan.change(
+      renamed.flatMap((w) => this.#compile(w, context)),
+      [],
+    );
+  }
+
   /** Takes the workload out of the plan; returns the rows that it had. */
   remove(id: string): readonly PlanRow[] {
     const rows = this.rows(id);
@@ -52,7 +69,7 @@ export class PodPlan {
   }
 
   #compile(w: Workload, context: NodeContext): readonly PlanRow[] {
-    const rows = attachmentRows(w, context);
+    const rows = attachmentRows(this.#known.named(w), context);
     this.#rows.set(w.id, rows);
     return rows;
   }

@@ -9,12 +9,15 @@ const LOOK_MS = 50;
 export class Readiness {
   /** What stands in the way of a context, if that is known. */
   readonly #problem: () => Problem | undefined;
+  /** Where the cluster's state is read from, and why it does not come. */
+  readonly #source: () => string;
   #state: "no-context" | "comparing" | "ready" = "no-context";
   #onContext: (() => void) | undefined;
   readonly #done = Promise.withResolvers<void>();
 
-  constructor(problem: () => Problem | undefined) {
+  constructor(problem: () => Problem | undefined, source: () => string) {
     this.#problem = problem;
+    this.#source = source;
   }
 
   /** `run` is called once, when the first context is known. */
@@ -48,7 +51,7 @@ export class Readiness {
     if (this.#state === "comparing") return "the first comparison with the kernel is running";
     const problem = this.#problem();
     return problem === undefined
-      ? "the cluster's state is being read"
+      ? `the cluster's state is being read (${this.#source() || "not asked for yet"})`
       : `${problem.message}. ${problem.hint}`;
   }
 

@@ -14,6 +14,7 @@ import type {
   ServicesStatus,
 } from "@weft/model";
 import type { FabricState } from "./fabric-state.ts";
+import type { KnownPods } from "./known-pods.ts";
 import type { PodPlan } from "./pod-plan.ts";
 import { readUnderlay } from "./underlay.ts";
 import { VERSION } from "./version.ts";
@@ -26,6 +27,7 @@ export interface StatusSources {
   readonly pods: PodPlan;
   readonly ledger: Ledger;
   readonly fabric: FabricState;
+  readonly known: KnownPods;
   readonly waitingFor: () => string | undefined;
   readonly pausedUntil: () => number | undefined;
   readonly services: ServicesStatus;
@@ -48,7 +50,7 @@ export function agentStatus(s: StatusSources): AgentStatus {
     context,
     underlay: readUnderlay(s.kernel.self),
     peers: s.fabric.peers(),
-    workloads: s.ledger.workloads().map((w) => w.workload),
+    workloads: s.ledger.workloads().map((w) => s.known.named(w.workload)),
     plan: s.plan.kinds.map((k) => tableStatus(k)),
     problems: s.fabric.problems(),
     foreignChains: foreignChains(s.kernel),

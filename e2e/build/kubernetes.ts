@@ -41,17 +41,22 @@ export async function buildKubernetes(): Promise<string> {
   const directory = join(CACHE, `kubernetes-${version}-${sums}`);
   if (existsSync(directory)) return directory;
   await requireGo();
-  await step(`building Kubernetes ${version}`, async () => {
-    const [, major, minor] = /^v([0-9]+)\.([0-9]+)/.exec(version) as RegExpExecArray;
-    const variables = { gitVersion: version, gitMajor: major, gitMinor: minor, gitTreeState: "archive" };
-    const flags = Object.entries(variables).map(([k, v]) => `-X k8s.io/component-base/version.${k}=${v}`);
-    await build(
-      directory,
-      flags,
-      PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`),
-    );
-  });
+  await step(`building Kubernetes ${version}`, () =>
+    whole(directory, (unfinished) =>
+      go(HERE, [
+        ...["build", ...buildFlags(versionFlags(version)), "-o", `${unfinished}/`],
+        ...PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`),
+      ]),
+    ),
+  );
   return directory;
+}
+
+/** For the linker: what programs built from `version` say of themselves. */
+export function versionFlags(version: string): string[] {
+  const [, major, minor] = /^v([0-9]+)\.([0-9]+)/.exec(version) as RegExpExecArray;
+  const variables = { gitVersion: version, gitMajor: major, gitMinor: minor, gitTreeState: "archive" };
+  return Object.entries(variables).map(([k, v]) => `-X k8s.io/component-base/version.${k}=${v}`);
 }
 
 /** The workload of the test pods, a static executable; rebuilt when its source has changed. */
@@ -60,28 +65,37 @@ export async function buildWorkload(): Promise<string> {
   const directory = join(CACHE, `netexec-${createHash("sha256").update(source).digest("hex").slice(0, 8)}`);
   if (!existsSync(directory)) {
     await requireGo();
-    await step("building the workload", () => build(directory, [], ["./netexec"]));
+    await step("building the workload", () =>
+      whole(directory, (unfinished) =>
+        go(HERE, ["build", ...buildFlags(), "-o", `${unfinished}/`, "./netexec"]),
+      ),
+    );
   }
   return join(directory, "netexec");
 }
 
-/** Into a directory that appears only when all of it is there. */
-async function build(
+/** Of `go build` and its like: small programs that tell nothing of where they were built. */
+export const buildFlags = (linker: readonly string[] = []): string[] => [
+  ...["-trimpath", "-buildvcs=false", "-ldflags", ["-s", "-w", ...linker].join(" ")],
+];
+
+/** A directory that appears only when all of it is there. */
+export async function whole(
   directory: string,
-  flags: readonly string[],
-  packages: readonly string[],
+  make: (unfinished: string) => Promise<unknown>,
 ): Promise<void> {
   const unfinished = `${directory}.new`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
-  const ldflags = ["-s", "-w", ...flags].join(" ");
-  await run(
-    ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", `${unfinished}/`, ...packages],
-    {
-      cwd: HERE,
-      env: { CGO_ENABLED: "0" },
-      timeout: COLD_MS,
-    },
-  );
+  await make(unfinished);
   renameSync(unfinished, directory);
+}
+
+/** Runs go in a module's folder; what it builds is static. */
+export async function go(
+  module: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await run(["go", ...words], { cwd: module, env: { CGO_ENABLED: "0", ...env }, timeout: COLD_MS });
 }

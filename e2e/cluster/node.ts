@@ -33,14 +33,39 @@ export async function startNode(options: NodeOptions): Promise<void> {
     return code === 0 ? true : undefined;
   });
   for (const archive of programs.images) await importImage(machine, archive);
+  startKubelet(options);
+  if (!options.kubeProxy) return;
+  machine.service("kube-proxy", ["kube-proxy", "--config=/var/lib/kube-proxy/config.yaml"]).start();
+}
+
+function startKubelet({ machine, addresses }: Pick<NodeOptions, "machine" | "addresses">): void {
   machine
     .service("kubelet", [
       ...["kubelet", `--config=${KUBELET}/config.yaml`, `--kubeconfig=${KUBELET}/kubeconfig`],
-      ...[`--hostname-override=${machine.name}`, `--node-ip=${options.addresses.join(",")}`, "--v=1"],
+      ...[`--hostname-override=${machine.name}`, `--node-ip=${addresses.join(",")}`, "--v=1"],
     ])
     .start();
-  if (!options.kubeProxy) return;
-  machine.service("kube-proxy", ["kube-proxy", "--config=/var/lib/kube-proxy/config.yaml"]).start();
+}
+
+/** What an administrator does on a node whose addresses have changed: a certificate for them, and kubelet told. */
+export async function readdressNode(
+  options: Pick<NodeOptions, "machine" | "addresses" | "authority">,
+): Promise<void> {
+  await writeServingCertificate(options);
+  await options.machine.running("kubelet").stop();
+  startKubelet(options);
+}
+
+async function writeServingCertificate({
+  machine,
+  addresses,
+  authority,
+}: Pick<NodeOptions, "machine" | "addresses" | "authority">): Promise<void> {
+  const { name } = machine;
+  const names = [`DNS:${name}`, ...addresses.map((a) => `IP:${a}`)];
+  const serving = await authority.issue({ name: `${name}-serving`, commonName: name, names });
+  await machine.write(`${KUBELET}/serving.crt`, serving.certificate);
+  await machine.write(`${KUBELET}/serving.key`, serving.key);
 }
 
 async function importImage(machine: Machine, archive: string): Promise<void> {
@@ -50,33 +75,35 @@ async function importImage(machine: Machine, archive: string): Promise<void> {
   await machine.exec(["ctr", "-n", "k8s.io", "images", "import", "--no-unpack=false", `/opt/${name}`]);
 }
 
-async function writeFiles({ machine, addresses, server, authority, ranges }: NodeOptions): Promise<void> {
+async function writeFiles(options: NodeOptions): Promise<void> {
+  const { machine, server, authority, ranges } = options;
   const { name } = machine;
   const put = (path: string, content: string | object): Promise<void> => machine.write(path, content);
   const plugins = join(machine.directory, "opt/cni/bin");
   mkdirSync(plugins, { recursive: true });
   for (const plugin of USED_PLUGINS) cpSync(join(REFERENCE_PLUGINS, plugin), join(plugins, plugin));
 
-  const names = [`DNS:${name}`, ...addresses.map((a) => `IP:${a}`)];
-  const [kubelet, serving, proxy] = await Promise.all([
+  const [kubelet, proxy] = await Promise.all([
     authority.issue({
       name: `${name}-kubelet`,
       commonName: `system:node:${name}`,
       organization: "system:nodes",
     }),
-    authority.issue({ name: `${name}-serving`, commonName: name, names }),
     authority.issue({ name: `${name}-proxy`, commonName: "system:kube-proxy" }),
+    writeServingCertificate(options),
   ]);
   await put("/etc/kubernetes/ca.crt", authority.certificate);
-  await put(`${KUBELET}/serving.crt`, serving.certificate);
-  await put(`${KUBELET}/serving.key`, serving.key);
   await put(`${KUBELET}/kubeconfig`, kubeconfig(server, authority, kubelet));
   await put("/var/lib/kube-proxy/kubeconfig", kubeconfig(server, authority, proxy));
   await put("/etc/containerd/config.toml", CONTAINERD);
-  await put(`${KUBELET}/config.yaml`, KUBELET_CONFIGURATION);
+  const dns = { clusterDNS: ranges.dnsServices, clusterDomain: "cluster.local" };
+  await put(`${KUBELET}/config.yaml`, { ...KUBELET_CONFIGURATION, ...dns });
   await put("/var/lib/kube-proxy/config.yaml", proxyConfiguration(name, ranges));
   mkdirSync(machine.path("/etc/kubernetes/manifests"), { recursive: true });
 }
+
+/** Inside of a node's machine, containerd's own measurements: http://METRICS/v1/metrics. */
+export const METRICS = "127.0.0.1:1338";
 
 // Where CAP_SYS_RESOURCE is missing, lowering oom_score_adj fails, and with it every sandbox ("can't get final
 // child's PID from pipe: EOF"): nothing may ask for it.
@@ -84,6 +111,8 @@ const CONTAINERD = `version = 2
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp"]
+[metrics]
+  address = "${METRICS}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${PAUSE_IMAGE}"
   restrict_oom_score_adj = true

@@ -6,7 +6,13 @@ test.each(["ipv4", "ipv6", "dual"] as Families[])(
   (families) => {
     const ranges = rangesOf(families);
     expect(ranges.families).toHaveLength(families === "dual" ? 2 : 1);
-    for (const list of [ranges.pods, ranges.services, ranges.apiServices, addressesOf(ranges, 1, 11)]) {
+    for (const list of [
+      ranges.pods,
+      ranges.services,
+      ranges.apiServices,
+      ranges.dnsServices,
+      addressesOf(ranges, 1, 11),
+    ]) {
       expect(list.map((text) => (text.includes(":") ? "ipv6" : "ipv4"))).toEqual([...ranges.families]);
     }
   },

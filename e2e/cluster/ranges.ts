@@ -7,6 +7,8 @@ const POD = { ipv4: "10.244.0.0/16", ipv6: "fd00:10:244::/48" } as const;
 const SERVICE = { ipv4: "10.96.0.0/16", ipv6: "fd00:10:96::/112" } as const;
 /** The first address of a service range is the API server's. */
 const API_SERVICE = { ipv4: "10.96.0.1", ipv6: "fd00:10:96::1" } as const;
+/** Where kubelet sends pods for names. Only clusters that run a DNS server have such a service. */
+const DNS_SERVICE = { ipv4: "10.96.0.10", ipv6: "fd00:10:96::a" } as const;
 
 export interface Ranges {
   /** In order of preference. */
@@ -14,6 +16,7 @@ export interface Ranges {
   readonly pods: readonly string[];
   readonly services: readonly string[];
   readonly apiServices: readonly string[];
+  readonly dnsServices: readonly string[];
 }
 
 export function rangesOf(families: Families): Ranges {
@@ -23,6 +26,7 @@ export function rangesOf(families: Families): Ranges {
     pods: list.map((f) => POD[f]),
     services: list.map((f) => SERVICE[f]),
     apiServices: list.map((f) => API_SERVICE[f]),
+    dnsServices: list.map((f) => DNS_SERVICE[f]),
   };
 }
 

@@ -24,11 +24,15 @@ export const WORKLOAD_IMAGE = "weft.network/e2e/workload:1";
 
 export interface ImageSource {
   readonly name: string;
+  /** More names of the same image. */
+  readonly aliases?: readonly string[];
   /** Path in the image to a file of this machine. */
   readonly files: Readonly<Record<string, string>>;
   /** Path in the image to where the link points. */
   readonly links?: Readonly<Record<string, string>>;
   readonly entrypoint: readonly string[];
+  /** Arguments of the entry point when a container gives none. */
+  readonly command?: readonly string[];
 }
 
 export function imageSources(programs: { pause: string; netexec: string; busybox: string }): ImageSource[] {
@@ -67,12 +71,17 @@ export async function archiveImage(image: ImageSource, directory: string): Promi
   const configuration = JSON.stringify({
     architecture: process.arch === "x64" ? "amd64" : process.arch,
     os: "linux",
-    config: { Entrypoint: image.entrypoint, Env: ["PATH=/bin"] },
+    config: {
+      Entrypoint: image.entrypoint,
+      ...(image.command !== undefined && { Cmd: image.command }),
+      Env: ["PATH=/bin"],
+    },
     rootfs: { type: "layers", diff_ids: [`sha256:${layer}`] },
   });
   const configurationFile = `${sha256(Buffer.from(configuration))}.json`;
   writeFileSync(join(scratch, configurationFile), configuration);
-  const manifest = [{ Config: configurationFile, RepoTags: [image.name], Layers: ["layer.tar"] }];
+  const names = [image.name, ...(image.aliases ?? [])];
+  const manifest = [{ Config: configurationFile, RepoTags: names, Layers: ["layer.tar"] }];
   writeFileSync(join(scratch, "manifest.json"), JSON.stringify(manifest));
   await tar(`${archive}.new`, scratch, ["manifest.json", configurationFile, "layer.tar"]);
   rmSync(scratch, { recursive: true });

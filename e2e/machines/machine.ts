@@ -99,7 +99,12 @@ export class Machine {
 
   /** Runs a command inside, whatever comes of it. */
   attempt(command: readonly string[], options?: CommandOptions): Promise<Outcome> {
-    return attempt([...this.enter, ...command], options);
+    return attempt(this.command(command), options);
+  }
+
+  /** The command of this host that runs `command` inside; it ends with what runs inside, and takes it with it. */
+  command(command: readonly string[]): string[] {
+    return [...this.enter, ...command];
   }
 
   /** Path by which this host reaches a path of the machine. */
@@ -124,7 +129,7 @@ export class Machine {
 
   /** A long-running program inside, under a name of this machine's own. It is not started yet. */
   service(name: string, command: readonly string[]): Service {
-    const inside = (): string[] => [...this.enter, ...command];
+    const inside = (): string[] => this.command(command);
     const service = new Service(`${this.name}/${name}`, inside, join(this.directory, `${name}.log`));
     this.services.set(name, service);
     return service;

@@ -79,6 +79,22 @@ export class Underlay {
     );
   }
 
+  /** Other addresses for a machine that runs on: the new ones first, as an administrator would. */
+  async renumberMachine(machine: string, rack: number, from: number, to: number): Promise<void> {
+    await run([
+      ...["ip", "netns", "exec", this.namespace(machine)],
+      // Else the kernel takes a subnet's later addresses away together with its first one.
+      ...["sysctl", "-q", "-w", "net.ipv4.conf.all.promote_secondaries=1"],
+    ]);
+    await this.ip(
+      machine,
+      ["addr", "add", `${address4(rack, to)}/24`, "dev", "eth0"],
+      ["addr", "add", `${address6(rack, to)}/64`, "dev", "eth0", "nodad"],
+      ["addr", "del", `${address4(rack, from)}/24`, "dev", "eth0"],
+      ["addr", "del", `${address6(rack, from)}/64`, "dev", "eth0"],
+    );
+  }
+
   async removeMachine(machine: string): Promise<void> {
     await run(["ip", "netns", "del", this.namespace(machine)]);
     // The port in the fabric goes when the namespace's links do, some time after its name.

@@ -2,11 +2,11 @@
  * Weft as a user would put it on a node by hand: the executable as plugin and agent, settings, and credentials for the
  * API server. A node's own do not do: they may not read other nodes.
  */
-import { linkSync, rmSync } from "node:fs";
+import { existsSync, linkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { WeftError } from "@weft/base";
 import type { Cluster, Node } from "../cluster.ts";
-import { PROGRAMS } from "../paths.ts";
+import { WEFT } from "../paths.ts";
 import type { Network } from "./network.ts";
 
 export interface WeftSettings {
@@ -23,19 +23,19 @@ export function weftNetwork(settings: WeftSettings): Network {
   let rights: Promise<void> | undefined;
   return {
     async install(cluster, { machine, name }) {
-      for (const plugin of ["weft", "weft-loopback"]) {
+      // The plugin's shim where there is one: it becomes weft-loopback, the executable, when it has to.
+      const shim = existsSync(`${WEFT}-cni`) ? `${WEFT}-cni` : WEFT;
+      for (const [plugin, source] of Object.entries({ weft: shim, "weft-loopback": WEFT })) {
         const file = join(machine.directory, "opt/cni/bin", plugin);
         rmSync(file, { force: true });
-        linkSync(join(PROGRAMS, "weft"), file);
+        linkSync(source, file);
       }
       // Once: nodes that start together would all create them.
       rights ??= cluster.apply(...RIGHTS);
       await rights;
       await machine.write(SETTINGS, settings);
       await machine.write(KUBECONFIG, await cluster.kubeconfig(`${name}-weft`, USER));
-      machine
-        .service(AGENT, ["/opt/cni/bin/weft", "agent", "--node", name, "--kubeconfig", KUBECONFIG])
-        .start();
+      machine.service(AGENT, ["weft", "agent", "--node", name, "--kubeconfig", KUBECONFIG]).start();
     },
     async masquerades({ machine }) {
       const { stdout } = await machine.attempt(["nft", "list", "table", "inet", "weft-masquerade"]);
@@ -76,10 +76,26 @@ export async function changeSettings(cluster: Cluster, settings: WeftSettings): 
 export interface WeftStatus {
   readonly ready: boolean;
   readonly waitingFor?: string;
-  readonly peers: readonly { readonly node: string; readonly backend: string }[];
-  readonly workloads: readonly { readonly podName?: string; readonly addresses: readonly string[] }[];
+  readonly peers: readonly {
+    readonly node: string;
+    readonly block: string;
+    readonly backend: string;
+    readonly via?: string;
+  }[];
+  readonly workloads: readonly {
+    readonly containerId: string;
+    readonly podNamespace?: string;
+    readonly podName?: string;
+    readonly podUid?: string;
+    readonly addresses: readonly string[];
+  }[];
   readonly blocks: readonly { readonly prefix: string; readonly used: number }[];
-  readonly plan: readonly { readonly kind: string; readonly rows: number; readonly errors: number }[];
+  readonly plan: readonly {
+    readonly kind: string;
+    readonly rows: number;
+    readonly errors: number;
+    readonly items: readonly { readonly origin: { readonly name: string; readonly uid?: string } }[];
+  }[];
   readonly problems: readonly unknown[];
   readonly settings: { readonly backend: string };
   readonly services: {
@@ -88,11 +104,13 @@ export interface WeftStatus {
     readonly frontends: number;
     readonly plan: readonly { readonly rows: number; readonly done: number }[];
   };
+  readonly source: string;
+  readonly sourceErrors: readonly string[];
 }
 
 /** Throws "unavailable" when the agent does not answer. */
 export async function weftStatus({ machine }: Node): Promise<WeftStatus> {
-  const { stdout, stderr } = await machine.attempt(["/opt/cni/bin/weft", "status", "--json"]);
+  const { stdout, stderr } = await machine.attempt(["weft", "status", "--json"]);
   const answer = JSON.parse(stdout || "{}") as { agents?: WeftStatus[] };
   const status = answer.agents?.[0];
   if (status === undefined) {

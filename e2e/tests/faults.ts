@@ -38,7 +38,7 @@ const deployment = (replicas: number): object => ({
 });
 
 /** Every node holds the pods that exist, and no other workload, address or link. */
-async function nothingLeft(cluster: Cluster): Promise<void> {
+export async function nothingLeft(cluster: Cluster): Promise<void> {
   for (const node of cluster.nodes) {
     await until(`${node.name} holds nothing of deleted pods`, 30, async () => {
       const { items } = await cluster.get<{ items: PodObject[] }>("pods");
@@ -127,12 +127,12 @@ export const agentsKilled: Case = {
 };
 
 /** Two pods on different nodes. */
-async function pair(cluster: Cluster): Promise<[PodObject, PodObject]> {
+export async function pair(cluster: Cluster): Promise<[PodObject, PodObject]> {
   const [first, second] = cluster.nodes as [Node, Node];
   const made = await runPods(cluster, pod("near", first.name), pod("far", second.name));
   return made as [PodObject, PodObject];
 }
-const removePair = (cluster: Cluster): Promise<void> => deletePods(cluster, "near", "far");
+export const removePair = (cluster: Cluster): Promise<void> => deletePods(cluster, "near", "far");
 
 /** Keeps one connection of each family busy for that long. Throws when one line of it is lost. */
 async function hold(cluster: Cluster, near: PodObject, far: PodObject, seconds: number): Promise<void> {
@@ -170,10 +170,10 @@ export const runtimeRestarts: Case = {
   },
 };
 
-const MANIFEST = "/etc/kubernetes/manifests/fixed.yaml";
+export const MANIFEST = "/etc/kubernetes/manifests/fixed.yaml";
 
 /** Kubelet makes it once the API server hears it. */
-async function mirrorOf(cluster: Cluster, name: string): Promise<PodObject> {
+export async function mirrorOf(cluster: Cluster, name: string): Promise<PodObject> {
   await until(`the mirror pod ${name} exists`, 60, async () => await cluster.get("pod", name), 500);
   const [mirror] = await readyPods(cluster, [name]);
   return mirror as PodObject;

@@ -1,8 +1,11 @@
 /** Weft as the network: dual stack over two racks with all that can happen to it, then the single families. */
 import { weftNetwork } from "../networks/weft.ts";
 import { becomesReady, changesBackend } from "./backends.ts";
+import { restored } from "./backup.ts";
 import { COMMON, deletion, podsReachPods, services } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
+import { drain, removed, renumbered, reregistered, takenRange } from "./nodes.ts";
+import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
 import { apiService, losersAreTold, policies } from "./services.ts";
 import type { Suite } from "./suite.ts";
 
@@ -27,6 +30,15 @@ export const weftSuites: readonly Suite[] = [
       staticPod,
       apiServerAway,
       reboot,
+      staticPodNamed,
+      finalizer,
+      forgotten,
+      drain,
+      takenRange,
+      renumbered,
+      reregistered,
+      removed,
+      restored,
     ],
   },
   {

@@ -57,6 +57,7 @@ describe("Pod", () => {
       serviceRanges: [],
       warnings: [],
       errors: [],
+      conflicts: [],
     });
     expect(parseManifests(POD.replace("web-1", "web-2"), "web.yaml").pods[0]?.uid).not.toBe(uid);
   });

@@ -17,6 +17,20 @@ export interface ManifestRows {
   readonly warnings: readonly string[];
   /** Each with file and line: what gave no rows, and why. */
   readonly errors: readonly string[];
+  /** Ranges and addresses that two nodes have; each is one of `errors` too. */
+  readonly conflicts: readonly Conflict[];
+}
+
+/** A range or an address of a node that another node has as well, and keeps. */
+export interface Conflict {
+  readonly node: string;
+  /** Uid of the node's object, if it has one. */
+  readonly uid: string | undefined;
+  /** Of the node: "spec.podCIDRs[0]", "status.addresses". */
+  readonly field: string;
+  readonly value: string;
+  readonly holder: string;
+  readonly held: string;
 }
 
 /**
@@ -51,26 +65,36 @@ export function combine(files: readonly FileRows[]): ManifestRows {
     if (!chosen.has(object.key)) chosen.set(object.key, object);
   }
   const objects = [...chosen.values()].sort((a, b) => compareText(a.key, b.key));
-  const blocks = withoutOverlaps(objects, errors);
+  // Who comes first keeps what two of them claim: the older one, where that is known.
+  const byAge = objects.toSorted((a, b) => (a.created ?? 0) - (b.created ?? 0));
+  const found: Found = { errors, conflicts: [] };
+  const blocks = withoutOverlaps(byAge, found);
+  const nodes = withoutSharedAddresses(byAge, found);
   return {
-    nodes: withoutSharedAddresses(objects, errors),
-    blocks,
+    nodes: objects.flatMap((o) => o.nodes.map((n) => nodes.get(n) ?? n)),
+    blocks: objects.flatMap((o) => o.blocks.filter((b) => blocks.has(b))),
     pods: objects.flatMap((o) => o.pods),
     services: objects.flatMap((o) => o.services),
     endpointSlices: objects.flatMap((o) => o.endpointSlices),
     serviceRanges: objects.flatMap((o) => o.serviceRanges),
     warnings: files.flatMap((f) => f.warnings),
     errors,
+    conflicts: found.conflicts,
   };
+}
+
+interface Found {
+  readonly errors: string[];
+  readonly conflicts: Conflict[];
 }
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Blocks of which no two overlap: of those that do, the node that comes first by name keeps its own. */
-function withoutOverlaps(objects: readonly ManifestObject[], errors: string[]): Block[] {
-  const kept: { block: Block; place: string }[] = [];
+/** Blocks of which no two overlap: of those that do, the node that comes first keeps its own. */
+function withoutOverlaps(objects: readonly ManifestObject[], { errors, conflicts }: Found): Set<Block> {
+  const kept = new Set<Block>();
   // By family and length: nearly always one length is in use, and then one lookup finds what overlaps.
-  const byLength = new Map<string, Map<string, (typeof kept)[number]>>();
+  const byLength = new Map<string, Map<string, { block: Block; place: string }>>();
   for (const { blocks, place } of objects) {
     for (const block of blocks) {
       const other = overlapping(block.prefix, byLength);
@@ -79,15 +103,23 @@ function withoutOverlaps(objects: readonly ManifestObject[], errors: string[]): 
           `${place}: Node ${block.node}: ${block.origin.field}: Invalid value: "${block.prefix}": overlaps ` +
             `${other.block.prefix} of Node ${other.block.node} (${other.place}), which keeps it`,
         );
+        conflicts.push({
+          node: block.node,
+          uid: block.origin.uid,
+          field: block.origin.field ?? "spec.podCIDRs",
+          value: block.prefix,
+          holder: other.block.node,
+          held: other.block.prefix,
+        });
         continue;
       }
       const entry = { block, place };
       const group = `${familyOf(block.prefix)}/${prefixLength(block.prefix)}`;
       byLength.set(group, (byLength.get(group) ?? new Map()).set(block.prefix, entry));
-      kept.push(entry);
+      kept.add(block);
     }
   }
-  return kept.map((k) => k.block);
+  return kept;
 }
 
 function overlapping<T>(
@@ -107,11 +139,15 @@ function overlapping<T>(
   return undefined;
 }
 
-/** Nodes of which no two have the same address: the one that comes first by name keeps it. */
-function withoutSharedAddresses(objects: readonly ManifestObject[], errors: string[]): Node[] {
+/** What stands in the place of nodes that lose an address: the node that comes first keeps what two of them have. */
+function withoutSharedAddresses(
+  objects: readonly ManifestObject[],
+  { errors, conflicts }: Found,
+): Map<Node, Node> {
   const holders = new Map<string, { node: Node; place: string }>();
-  return objects.flatMap(({ nodes, place }) =>
-    nodes.map((node) => {
+  const changed = new Map<Node, Node>();
+  for (const { nodes, place } of objects) {
+    for (const node of nodes) {
       const addresses = node.addresses.filter((address) => {
         const other = holders.get(address);
         if (other === undefined) {
@@ -122,9 +158,20 @@ function withoutSharedAddresses(objects: readonly ManifestObject[], errors: stri
           `${place}: Node ${node.name}: status.addresses: Invalid value: "${address}": is an address of Node ` +
             `${other.node.name} (${other.place}) too, which keeps it`,
         );
+        const { uid } = node.origin;
+        const field = "status.addresses";
+        conflicts.push({
+          node: node.name,
+          uid,
+          field,
+          value: address,
+          holder: other.node.name,
+          held: address,
+        });
         return false;
       });
-      return addresses.length === node.addresses.length ? node : { ...node, addresses };
-    }),
-  );
+      if (addresses.length < node.addresses.length) changed.set(node, { ...node, addresses });
+    }
+  }
+  return changed;
 }

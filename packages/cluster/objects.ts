@@ -22,6 +22,8 @@ export interface ManifestObject {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly serviceRanges: readonly ServiceRange[];
+  /** Milliseconds since the epoch, of an object that a server has made; undefined: as old as can be. */
+  readonly created?: number;
 }
 
 export interface FileReading {
@@ -30,7 +32,7 @@ export interface FileReading {
   readonly errors: readonly string[];
 }
 
-type Rows = Omit<ManifestObject, "key" | "place">;
+type Rows = Omit<ManifestObject, "key" | "place" | "created">;
 
 export const NO_ROWS: Rows = {
   nodes: [],

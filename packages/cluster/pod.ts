@@ -18,6 +18,9 @@ import {
 
 const PROTOCOLS = ["TCP", "UDP", "SCTP"];
 const NO_CONTAINERS: readonly Container[] = [];
+/** On the mirror pod that a kubelet makes of a static pod: the uid that it gives to the runtime. */
+const STATIC_UID = "kubernetes.io/config.hash";
+const MIRROR = "kubernetes.io/config.mirror";
 const RESTART_POLICIES = ["Always", "OnFailure", "Never"];
 
 /** Without `containers` they are not looked at, and the row has none. */
@@ -37,10 +40,13 @@ export function readPod(object: Field, notes: Notes, containers = true): Pod {
   }
   const node = spec.at("nodeName").optionalString((name) => (name === "" ? undefined : subdomainFault(name)));
   const uid = metadata.uid ?? derivedUid(metadata);
+  // Pods from a file have the first annotation too; only a mirror is not known to the runtime by its own uid.
+  const hash = annotations.at(MIRROR).present ? annotations.at(STATIC_UID).value : undefined;
   return {
     namespace: metadata.namespace,
     name: metadata.name ?? "",
     uid,
+    ...(typeof hash === "string" && hash !== "" && { runtimeUid: hash }),
     node: node === "" ? undefined : node,
     hostNetwork: spec.at("hostNetwork").boolean() ?? false,
     labels: metadata.labels,

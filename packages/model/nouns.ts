@@ -45,6 +45,8 @@ export interface Pod {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+  /** What a runtime knows it by, where that is not its uid: of a static pod, a digest of its manifest. */
+  readonly runtimeUid?: string;
   /** Node it is bound to; undefined until somebody chose one. */
   readonly node: string | undefined;
   readonly hostNetwork: boolean;

@@ -187,11 +187,11 @@ export class TestNode {
   // The agent's process.
 
   /** Starts the agent, and waits until it is ready unless told otherwise. */
-  async start(until: "ready" | "listening" = "ready", more: readonly string[] = []): Promise<void> {
+  async start(until: "ready" | "listening" = "ready", flags: readonly string[] = []): Promise<void> {
     const log = openSync(join(this.root, "agent.log"), "a");
     // With this process it ends as well, however that ends.
     const argv = ["setpriv", "--pdeathsig", "KILL", this.executable, "agent"];
-    const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root, ...more], {
+    const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root, ...flags], {
       env: { PATH: process.env["PATH"] ?? "", WEFT_FAULT_FILE: this.faultFile },
       stdout: log,
       stderr: log,

@@ -25,6 +25,7 @@ type Kind = Row["kind"];
 interface Held {
   readonly family: Family;
   readonly range: IpRange;
+  readonly text: string;
 }
 
 const FAMILIES: readonly Family[] = [4, 6];
@@ -42,13 +43,19 @@ function rangeOps<K extends Kind>(kind: K, { kernel, table, skeletons }: KindCon
   const wanted = (): Row[] => [...(table.rows() as Iterable<Row>)];
   const change = (family: Family, remove: readonly IpRange[], add: readonly IpRange[]): void =>
     nftables.changeRanges("inet", MASQUERADE_TABLE, setOf(family), remove, add);
-  const keeper = skeletons.join(MASQUERADE_SKELETON, () =>
-    byFamily(wanted())
+  /** What the skeleton was made with: the rest of the rows that asked for it need not be added once more. */
+  let madeWith = new Set<string>();
+  const keeper = skeletons.join(MASQUERADE_SKELETON, () => {
+    madeWith = new Set(wanted().map((row) => row.prefix));
+    return byFamily(wanted())
       .map(
         ([family, rows]) => `add element inet ${MASQUERADE_TABLE} ${setOf(family)} { ${prefixesOf(rows)} }\n`,
       )
-      .join(""),
-  );
+      .join("");
+  });
+
+  /** Prefixes of the ranges that the last reading found: of thousands, hardly any is new. */
+  let texts = new Map<string, string>();
 
   const add = (family: Family, rows: readonly Row[]): void => {
     const ranges = rows.map((row) => rangeOf(row.prefix));
@@ -70,10 +77,12 @@ function rangeOps<K extends Kind>(kind: K, { kernel, table, skeletons }: KindCon
   };
   const update = (rows: readonly Row[]): void | Promise<void> =>
     keeper.put(() => {
-      for (const [family, some] of byFamily(rows)) add(family, some);
+      const missing = rows.filter((row) => !madeWith.has(row.prefix));
+      for (const [family, some] of byFamily(missing)) add(family, some);
     });
   const remove = (rows: readonly Row[]): void | Promise<void> =>
     keeper.take(() => {
+      for (const row of rows) madeWith.delete(row.prefix);
       for (const [family, some] of byFamily(rows))
         change(
           family,
@@ -87,17 +96,24 @@ function rangeOps<K extends Kind>(kind: K, { kernel, table, skeletons }: KindCon
     delete: (row) => remove([row]),
     deleteMany: remove,
     actual: {
-      list: () =>
+      list: () => {
+        madeWith.clear();
         // Without the skeleton nothing is held: every row is applied again, and makes it.
-        keeper.stands()
-          ? FAMILIES.flatMap((family) =>
-              nftables
-                .ranges("inet", MASQUERADE_TABLE, setOf(family), family)
-                .map((range): Held => ({ family, range })),
-            )
-          : [],
-      keyOf: ({ range }) => textOf(range),
-      matches: (row, { range }) => (row as Row).prefix === textOf(range),
+        if (!keeper.stands()) return [];
+        const seen = new Map<string, string>();
+        const held = FAMILIES.flatMap((family) =>
+          nftables.ranges("inet", MASQUERADE_TABLE, setOf(family), family).map((range): Held => {
+            const bounds = `${range.first}-${range.last}`;
+            const text = texts.get(bounds) ?? textOf(range);
+            seen.set(bounds, text);
+            return { family, range, text };
+          }),
+        );
+        texts = seen;
+        return held;
+      },
+      keyOf: ({ text }) => text,
+      matches: (row, { text }) => (row as Row).prefix === text,
       delete: ({ family, range }) => change(family, [range], []),
     },
     // A range is there or not: its key is all that it is.

@@ -86,7 +86,15 @@ describe("watchCluster", () => {
       "x.yaml",
     );
     expect(errors).toEqual([]);
-    expect({ ...last() }).toEqual({ nodes, blocks, pods, warnings: [], errors: [], waiting: [] });
+    expect({ ...last() }).toEqual({
+      nodes,
+      blocks,
+      pods,
+      warnings: [],
+      errors: [],
+      conflicts: [],
+      waiting: [],
+    });
     expect(nodes).toHaveLength(2);
     expect(pods).toHaveLength(3);
   });
@@ -187,6 +195,77 @@ describe("watchCluster", () => {
       `${place}: Node b: spec.podCIDRs[0]: Invalid value: "10.244.1.0/24": overlaps 10.244.1.0/24 of Node a (${place}), which keeps it`,
     );
     expect(last().blocks.map((b) => b.node)).toEqual(["a", "a"]);
+  });
+
+  test("two nodes with one range: the older one keeps it, whatever their names and the order of their coming", async () => {
+    const api = new FakeApi();
+    const born = (time: string): object => ({ metadata: { creationTimestamp: time } });
+    api.put(NODES, { ...node("a", 2, born("2026-01-02T00:00:00Z")), spec: node("z", 1).spec });
+    const { watch, last, place } = await start(api);
+    await watch.ready;
+    api.put(NODES, node("z", 1, born("2026-01-01T00:00:00Z")));
+    await until(() => last().conflicts.length === 2);
+    expect(last().blocks.map((b) => b.node)).toEqual(["z", "z"]);
+    expect(last().errors[0]).toBe(
+      `${place}: Node a: spec.podCIDRs[0]: Invalid value: "10.244.1.0/24": overlaps 10.244.1.0/24 of Node z (${place}), which keeps it`,
+    );
+    expect(last().conflicts[0]).toEqual({
+      node: "a",
+      uid: expect.any(String),
+      field: "spec.podCIDRs[0]",
+      value: "10.244.1.0/24",
+      holder: "z",
+      held: "10.244.1.0/24",
+    });
+    api.delete(NODES, "z");
+    await until(() => last().conflicts.length === 0);
+    expect(last().blocks.map((b) => b.node)).toEqual(["a", "a"]);
+  });
+
+  test("objects of a newer version: what is not known of them does not matter", async () => {
+    const api = new FakeApi();
+    const { addresses } = node("a", 1).status as { addresses: object[] };
+    api.put(NODES, {
+      ...node("a", 1, { spec: { ...node("a", 1).spec, podRanges: [{ cidr: 7 }] } }),
+      status: { addresses: [{ type: "HoloAddress", at: { x: 1 } }, ...addresses], flux: [null] },
+      statusV2: { addresses: "elsewhere" },
+    });
+    const newer = pod("web", "a");
+    api.put(PODS, {
+      ...newer,
+      spec: {
+        ...newer.spec,
+        restartPolicy: "Always",
+        portals: { far: true },
+        containers: [
+          { name: "c", image: "", env: [{ name: "a name", value: "b" }], ports: [{ protocol: "QUIC" }] },
+        ],
+      },
+    });
+    const { watch, last } = await start(api);
+    await watch.ready;
+    expect(last().errors).toEqual([]);
+    expect(last().nodes[0]?.addresses).toEqual(["192.0.2.1", "2001:db8::1"] as never);
+    expect([last().blocks.length, last().pods.map((p) => p.name)]).toEqual([2, ["web"]]);
+  });
+
+  test("a static pod's mirror tells by what uid the runtime knows it", async () => {
+    const api = new FakeApi();
+    const mirror = pod("fixed-a", "a");
+    const hash = "0123456789abcdef0123456789abcdef";
+    const annotations = { "kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash };
+    api.put(PODS, { ...mirror, metadata: { ...mirror.metadata, annotations } });
+    const fromFile = pod("file-a", "a");
+    api.put(PODS, {
+      ...fromFile,
+      metadata: { ...fromFile.metadata, annotations: { "kubernetes.io/config.hash": hash } },
+    });
+    const { watch, last } = await start(api);
+    await watch.ready;
+    expect(last().pods.map((p) => [p.name, p.uid, p.runtimeUid])).toEqual([
+      ["file-a", "uid-file-a", undefined],
+      ["fixed-a", "uid-fixed-a", hash],
+    ]);
   });
 
   test("changes that touch no row are not told, and a server that is away changes nothing", async () => {

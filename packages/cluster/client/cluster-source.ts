@@ -37,6 +37,8 @@ export interface ClusterWatch {
   /** Resolves when the first rows were told; rejects when it is stopped before. */
   readonly ready: Promise<void>;
   status(): { readonly nodes: WatchStatus; readonly pods: WatchStatus };
+  /** Gives up all connections and makes new ones: what `reason` says has made them useless. */
+  reconnect(reason: string): void;
   stop(): Promise<void>;
 }
 
@@ -77,6 +79,11 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
   return {
     ready,
     status: () => ({ nodes: watches.nodes.status(), pods: watches.pods.status() }),
+    reconnect(reason) {
+      client.close();
+      watches.nodes.reconnect(reason);
+      watches.pods.reconnect(reason);
+    },
     async stop() {
       await Promise.all([watches.nodes.stop(), watches.pods.stop()]);
       cancel?.();
@@ -108,6 +115,7 @@ function createTeller(
           pods: ofPods.pods,
           warnings: [],
           errors: [...ofNodes.errors, ...ofPods.errors],
+          conflicts: ofNodes.conflicts,
           waiting: ofNodes.waiting,
         });
       } catch (error) {

@@ -1,7 +1,7 @@
 /** Failures before there is an answer: which of the many, and what to do about it. */
 import { connect } from "node:tls";
 import { type ErrorCode, WeftError } from "@weft/base";
-import { isoTime, validityFault } from "./credentials/certificate.ts";
+import { clockTime, isoTime, validityFault } from "./credentials/certificate.ts";
 import type { Identity, Trust } from "./credentials/index.ts";
 
 export interface Attempt {
@@ -59,12 +59,21 @@ async function find(code: string, attempt: Attempt): Promise<Finding> {
     ];
   }
   if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
+    const ofCa = trust.ca === undefined ? undefined : validityFault(trust.ca, now);
+    if (ofCa !== undefined) {
+      return [
+        "permission",
+        `the CA of ${trust.caSource} ${ofCa}`,
+        "Give a valid CA, or correct this machine's clock.",
+      ];
+    }
     const peer = await peerOf(attempt);
     const when = code === "CERT_HAS_EXPIRED" ? "expired" : "is not valid yet";
-    const at = peer === undefined ? "" : ` (valid from ${peer.from} to ${peer.to})`;
+    const at =
+      peer === undefined ? "" : ` (valid from ${peer.from} to ${peer.to}, and it is ${clockTime(now)} here)`;
     return [
       "permission",
-      `the server's certificate, or its CA's, ${when}${at}`,
+      `the server's certificate ${when}${at}`,
       "Renew the API server's certificate, or correct this machine's clock.",
     ];
   }

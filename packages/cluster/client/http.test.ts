@@ -247,6 +247,7 @@ describe.skipIf(!hasOpenssl)("connections", () => {
     return c.request({ path: "/" });
   }
 
+  const TIME = "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ";
   const at = (server: { port?: number | undefined }, host = "127.0.0.1"): string =>
     `https://${host}:${server.port}`;
   const own = (pair: Pair) => ({
@@ -314,14 +315,30 @@ describe.skipIf(!hasOpenssl)("connections", () => {
     expect(await failing(ask(at(serve(made.server)), { ca: undefined }), "permission")).toContain(
       "not signed by",
     );
-    expect(await failing(ask(at(serve(made.expiredServer))), "permission")).toEndWith(
-      "expired (valid from 2020-01-01T00:00:00Z to 2020-01-02T00:00:00Z)",
+    expect(await failing(ask(at(serve(made.expiredServer))), "permission")).toMatch(
+      new RegExp(
+        `certificate expired \\(valid from 2020-01-01T00:00:00Z to 2020-01-02T00:00:00Z, and it is ${TIME} here\\)$`,
+      ),
     );
     expect(await failing(ask(at(serve(made.misnamed))), "permission")).toEndWith(
       "the server's certificate is for api.example.com, not for 127.0.0.1",
     );
     expect(await failing(ask(at(serve(made.server)), { serverName: "x.test" }), "permission")).toEndWith(
       "not for x.test",
+    );
+  });
+
+  test("clocks that differ: what is not valid yet says from when on it is, and what time it is here", async () => {
+    expect(await failing(ask(at(serve(made.futureServer))), "permission")).toMatch(
+      new RegExp(
+        `certificate is not valid yet \\(valid from 2090-01-01T00:00:00Z to 2091-01-01T00:00:00Z, and it is ${TIME} here\\)$`,
+      ),
+    );
+    const server = serve(made.server, { requestCert: true, rejectUnauthorized: true, ca: made.ca.cert });
+    expect(await failing(ask(at(server), {}, own(made.futureClient)), "permission")).toMatch(
+      new RegExp(
+        `the client's certificate \\(the test's client\\) is not valid before 2090-01-01T00:00:00Z, and it is ${TIME} here$`,
+      ),
     );
   });
 

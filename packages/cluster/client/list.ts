@@ -40,6 +40,17 @@ export async function listObjects(options: ListOptions, reader: ListReader): Pro
   throw new WeftError("internal", "a list in one piece has no pages that can expire");
 }
 
+/** The version that the server's store has come to, of that kind, for the price of one object. */
+export async function readVersion({ client, path, query, retries, signal }: ListOptions): Promise<string> {
+  const page = await client.request({
+    path,
+    query: { ...query, limit: 1 },
+    ...(retries === undefined ? {} : { retries }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return readPage(page, path).version;
+}
+
 async function readPages(
   options: ListOptions,
   limit: number | undefined,

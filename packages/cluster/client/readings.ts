@@ -77,8 +77,10 @@ export class Kind {
     const errors = faults.map(({ path, message }) => say(`${pathText(path)}: ${message}`));
     const waiting = read.waiting === undefined ? undefined : say(`waits for ${read.waiting}`);
     const usable = errors.length === 0 && read.rows !== undefined;
+    // Of nodes alone: there are many pods, and they claim nothing.
+    const created = this.#kind === "Node" ? { created: createdAt(object) } : {};
     return {
-      object: usable ? { key: what, place: this.#place, ...NO_ROWS, ...read.rows } : former,
+      object: usable ? { key: what, place: this.#place, ...created, ...NO_ROWS, ...read.rows } : former,
       // One array for the many that have none.
       errors: errors.length === 0 ? NO_ERRORS : errors,
       waiting,
@@ -87,6 +89,12 @@ export class Kind {
 }
 
 const NO_ERRORS: readonly string[] = [];
+
+/** Every agent must come to the same: what has no readable time is older than all that have one. */
+function createdAt({ metadata }: KubernetesObject): number {
+  const time = Date.parse(String(metadata["creationTimestamp"]));
+  return Number.isNaN(time) ? 0 : time;
+}
 
 /** False when the former object of that name was deleted, and this one is another. */
 function isSame(former: ManifestObject | undefined, object: KubernetesObject): boolean {
@@ -97,14 +105,22 @@ function isSame(former: ManifestObject | undefined, object: KubernetesObject): b
 type ReadObject = (object: KubernetesObject, faults: Fault[]) => ObjectReading;
 
 interface ObjectReading {
-  readonly rows?: Partial<Omit<ManifestObject, "key" | "place">>;
+  readonly rows?: Partial<Omit<ManifestObject, "key" | "place" | "created">>;
   readonly waiting?: string;
 }
 
-/** Fields that ask for something that is not ours to do are the kubelet's business: their notes are not looked at. */
+/**
+ * Fields that ask for something that is not ours to do are the kubelet's business: their notes are not looked at. So is
+ * what is odd about its containers: a server of another version may allow it.
+ */
 export const podReader =
   (containers: boolean): ReadObject =>
-  (object, faults) => ({ rows: { pods: [readPod(new Field(object, [], faults), noNotes(), containers)] } });
+  (object, faults) => {
+    const found: Fault[] = [];
+    const pod = readPod(new Field(object, [], found), noNotes(), containers);
+    faults.push(...found.filter(({ path }) => path[0] !== "spec" || path[1] !== "containers"));
+    return { rows: { pods: [pod] } };
+  };
 
 export function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
   const found = withInternalAddresses(object);

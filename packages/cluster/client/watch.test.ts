@@ -16,7 +16,8 @@ const start = (api: FakeApi, options: Partial<ResourceWatchOptions<Row>> = {}) =
 
 /** Counts what was asked: lists and watches. */
 const asked = (api: FakeApi) => ({
-  lists: api.calls.filter(({ query }) => query.get("watch") === null).length,
+  // One object is asked for to see the version.
+  lists: api.calls.filter(({ query }) => query.get("watch") === null && query.get("limit") !== "1").length,
   watches: api.calls.filter(({ query }) => query.get("watch") === "true").length,
 });
 
@@ -212,6 +213,34 @@ describe("faults", () => {
     await untilEqual();
   });
 
+  test("told of a reason to connect anew, it waits neither for TCP nor for the next try", async () => {
+    const api = new FakeApi();
+    const clock = new FakeClock();
+    const { watch, text } = await start(api, { client: directClient(api, { clock }), clock });
+    await settle();
+    api.streamFault = () => "silence";
+    api.put(PATH, pod("a", 1));
+    await settle();
+    api.streamFault = () => undefined;
+    watch.reconnect("an address went");
+    await settle();
+    expect(watch.status().lastError).toContain("connecting anew: an address went");
+    clock.advance(800);
+    await settle();
+    expect([text(), watch.status().state, asked(api).lists]).toEqual(["a=1", "watching", 1]);
+    // In a long wait between two tries.
+    api.intercept = () => failure(503, "ServiceUnavailable", "not yet", {}, { "Retry-After": "50" });
+    api.disconnect();
+    await settle();
+    clock.advance(800);
+    await settle();
+    api.intercept = () => undefined;
+    expect(watch.status().lastError).toContain("not yet");
+    watch.reconnect("an address came");
+    await settle();
+    expect(watch.status().state).toBe("watching");
+  });
+
   test("bookmarks show that a connection is alive", async () => {
     const api = new FakeApi();
     const clock = new FakeClock();
@@ -306,5 +335,80 @@ describe("faults", () => {
     older.put(PATH, pod("a", "later"));
     api.put(PATH, pod("a", "later"));
     await untilEqual();
+  });
+
+  test("a restored server that lets a watch from the future wait: nothing is missed all the same", async () => {
+    const api = new FakeApi();
+    for (let i = 0; i < 50; i++) api.put(PATH, pod("a", i));
+    api.put(PATH, pod("lost", 1));
+    const { watch, text } = await start(api);
+    await until(() => watch.status().state === "watching");
+    const older = new FakeApi();
+    older.put(PATH, pod("a", "restored"));
+    older.put(PATH, pod("b", "restored"));
+    // As the API server does it: of a watch it sends what is newer than where the watch began, and nothing else.
+    const silent = new Set<ReadableStreamDefaultController>();
+    api.intercept = ({ query, path }) => {
+      if (query.get("watch") === "true" && Number(query.get("resourceVersion")) > older.version)
+        return new Response(new ReadableStream({ start: (c) => void silent.add(c) }));
+      return older.handle(new Request(`http://x${path}?${query}`));
+    };
+    api.disconnect();
+    await until(() => text() === "a=restored b=restored", "the restored state");
+    older.put(PATH, pod("a", "later"));
+    await until(() => text() === "a=later b=restored", "what came later");
+    expect([silent.size, watch.status().resourceVersion]).toEqual([0, String(older.version)]);
+  });
+
+  test("a server that is away for an hour: rows stay, it is asked now and then, and what was missed is caught up", async () => {
+    const api = new FakeApi();
+    const clock = new FakeClock();
+    for (const name of ["a", "b", "c"]) api.put(PATH, pod(name, 1));
+    const { watch, text } = await start(api, {
+      client: directClient(api, { clock }),
+      clock,
+      backoff: { first: 800, cap: 30_000 },
+    });
+    await watch.ready;
+    await settle();
+    const lost = clock.now();
+    // Refused, slow beyond patience, overloaded, broken: each for a while.
+    const answers = [
+      () => Promise.reject(Object.assign(new Error("refused"), { code: "ECONNREFUSED" })),
+      () => new Promise<Response>(() => {}),
+      () => failure(429, "TooManyRequests", "later", {}, { "Retry-After": "3" }),
+      () => failure(500, "InternalError", "broken"),
+    ] as const;
+    let minute = 0;
+    api.intercept = () => (answers[Math.floor(minute / 15)] as (typeof answers)[number])();
+    api.disconnect();
+    await settle();
+    const before = api.calls.length;
+    for (; minute < 60; minute++) {
+      for (let second = 0; second < 60; second++) {
+        clock.advance(1000);
+        await settle();
+      }
+      expect(text()).toBe("a=1 b=1 c=1");
+      expect(watch.status()).toMatchObject({ state: "away", awaySince: lost, objects: 3 });
+      expect(watch.status().lastError).toBeString();
+      if (minute === 10) expect(watch.status().lastError).toContain("nothing listens there");
+      if (minute === 25) expect(watch.status().lastError).toContain("no answer within 30 s");
+      if (minute === 40) expect(watch.status().lastError).toContain("later");
+    }
+    const tries = api.calls.length - before;
+    expect(tries).toBeGreaterThan(60);
+    expect(tries).toBeLessThan(400);
+    api.delete(PATH, "b", "default");
+    api.put(PATH, pod("c", 2));
+    api.put(PATH, pod("d", 1));
+    api.compact();
+    api.intercept = () => undefined;
+    for (let second = 0; second < 70; second++) {
+      clock.advance(1000);
+      await settle();
+    }
+    expect(text()).toBe("a=1 c=2 d=1");
+    expect(watch.status()).toMatchObject({ state: "watching", awaySince: undefined, lastError: undefined });
   });
 });

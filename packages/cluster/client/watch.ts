@@ -4,12 +4,14 @@
  *
  *        +-----------------------------+
  *        v                             | 410: the version is too old
- *   list in pages --> rows --> watch --+--> connection lost or ended: watch again from the last version
+ *   list in pages --> rows --> watch --+--> ended, or lost and no older version there: watch again from the last one
  *
  * - The rows stay while the server is away. What was deleted meanwhile is found by the next list, as a difference.
  * - Bookmarks move the version on when nothing happens, so that it does not get too old.
  * - A connection on which nothing comes for five minutes, not even a bookmark (one a minute), is half-open: it is
  *   given up. The server ends each watch after five to ten minutes by itself.
+ * - A server whose store was restored from a backup has versions older than ours, and would let a watch from ours
+ *   wait in silence until it gets there. So after a loss the version there is asked for, with a list of one object.
  * - Between tries: exponential backoff with jitter, or what the server asks for in Retry-After.
  * - Raw objects are not kept: one page, or one piece of the stream, is in memory at a time.
  */
@@ -26,77 +28,17 @@ import {
 } from "@weft/base";
 import { isMapping } from "../field.ts";
 import { abortReason, deadline, sleep } from "./abort.ts";
-import { type Backoff, backoffDelay } from "./backoff.ts";
+import { backoffDelay } from "./backoff.ts";
 import { tidy } from "./connection-error.ts";
-import { type Decode, HeldRows, type RowChange } from "./held-rows.ts";
-import type { ApiClient, Query } from "./http.ts";
+import { HeldRows, type RowChange } from "./held-rows.ts";
+import type { Query } from "./http.ts";
 import { JsonLines } from "./json-lines.ts";
-import { listObjects } from "./list.ts";
+import { listObjects, readVersion } from "./list.ts";
 import { asObject, isOlder } from "./resource.ts";
 import { ApiError, statusError } from "./status-error.ts";
+import type { ResourceWatch, ResourceWatchOptions, WatchState, WatchStatus } from "./watch-types.ts";
 
-export interface RowBatch<Row> {
-  /** These are all the rows, each without `before`: what was told earlier counts no more. The first batch is one. */
-  readonly reset: boolean;
-  readonly changes: readonly RowChange<Row>[];
-}
-
-export interface ResourceWatchOptions<Row> {
-  readonly client: ApiClient;
-  /** A collection: "/api/v1/pods". */
-  readonly path: string;
-  /** "app=web,tier!=cache" */
-  readonly labelSelector?: string;
-  /** "spec.nodeName=node-a" */
-  readonly fieldSelector?: string;
-  readonly decode: Decode<Row>;
-  /**
-   * First all rows, once the first list is complete; then what changed. When it throws, that is logged, and
-   * everything is listed and told again.
-   */
-  readonly onChange: (batch: RowBatch<Row>) => void;
-  /** After every change of what `status` says, other than numbers and times. */
-  readonly onStatus?: () => void;
-  /** Objects a page of the list, 500 by default. */
-  readonly pageSize?: number;
-  /** Milliseconds without a byte after which a connection is given up, 300,000 by default. */
-  readonly idleLimit?: number;
-  /** 800 ms, doubling to 30 s by default. */
-  readonly backoff?: Backoff;
-  readonly clock?: Clock;
-  readonly random?: () => number;
-  readonly logger?: Logger;
-}
-
-export type WatchState = "listing" | "watching" | "away" | "stopped";
-
-export interface WatchStatus {
-  readonly path: string;
-  readonly state: WatchState;
-  /** Milliseconds since the epoch: when it came to be so. */
-  readonly since: number;
-  /** When the server was lost, as long as it is away. Rows are as they were then. */
-  readonly awaySince: number | undefined;
-  /** Why the last connection failed, until one succeeds. */
-  readonly lastError: string | undefined;
-  readonly hint: string | undefined;
-  /** The first list is complete. */
-  readonly synced: boolean;
-  readonly objects: number;
-  readonly resourceVersion: string | undefined;
-  readonly lists: number;
-  readonly watches: number;
-  /** Objects whose last version could not be decoded, and why; they keep the row that they had. */
-  readonly faults: ReadonlyMap<string, string>;
-}
-
-export interface ResourceWatch {
-  /** Resolves when the first list is complete and told; rejects when it is stopped before. */
-  readonly ready: Promise<void>;
-  status(): WatchStatus;
-  /** Resolves when nothing more will be told. */
-  stop(): Promise<void>;
-}
+export type * from "./watch-types.ts";
 
 /** Starts at once; never throws and never ends by itself. */
 export function watchResource<Row>(options: ResourceWatchOptions<Row>): ResourceWatch {
@@ -120,6 +62,8 @@ class Reflector<Row> implements ResourceWatch {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #stopping = new AbortController();
+  /** Ends the connection, or the wait for one, that there is now. */
+  #interrupting = new AbortController();
   readonly #held: HeldRows<Row>;
   readonly #end: Promise<void>;
   #becomeReady: () => void = () => {};
@@ -169,6 +113,18 @@ class Reflector<Row> implements ResourceWatch {
     };
   }
 
+  reconnect(reason: string): void {
+    const { client, path } = this.#options;
+    const interrupted = this.#interrupting;
+    this.#interrupting = new AbortController();
+    interrupted.abort(
+      new WeftError("unavailable", `${client.server}: connecting anew: ${reason}`, {
+        object: path,
+        hint: "Nothing is to be done: the watch goes on where it was.",
+      }),
+    );
+  }
+
   stop(): Promise<void> {
     this.#stopping.abort(new WeftError("unavailable", `the watch of ${this.#options.path} was stopped`));
     return this.#end;
@@ -182,6 +138,7 @@ class Reflector<Row> implements ResourceWatch {
       let patience = 0;
       const began = this.#clock.monotonic();
       try {
+        if (this.#version !== undefined && this.#awaySince !== undefined) await this.#compare(this.#version);
         if (this.#version === undefined) await this.#list();
         await this.#watch();
         const good = this.#clock.monotonic() - began >= GOOD;
@@ -195,7 +152,7 @@ class Reflector<Row> implements ResourceWatch {
       }
       if (failures === 0) continue;
       const wait = Math.max(patience, backoffDelay(failures, backoff, random));
-      await sleep(this.#clock, wait, signal).catch(() => {});
+      await sleep(this.#clock, wait, this.#interruptible()).catch(() => {});
     }
     this.#enter("stopped");
   }
@@ -228,6 +185,24 @@ class Reflector<Row> implements ResourceWatch {
     this.#becomeReady();
   }
 
+  #interruptible(): AbortSignal {
+    return AbortSignal.any([this.#stopping.signal, this.#interrupting.signal]);
+  }
+
+  /** Forgets the version when the server's own is older: history is another one there. */
+  async #compare(version: string): Promise<void> {
+    const { client, path } = this.#options;
+    const { signal } = this.#stopping;
+    const there = await readVersion({ client, path, query: this.#query, retries: 0, signal });
+    if (!isOlder(there, version)) return;
+    this.#version = undefined;
+    this.#logger.warn("the server has older versions than it had: everything is listed again", {
+      path,
+      version,
+      there,
+    });
+  }
+
   async #watch(): Promise<void> {
     const { client, path, idleLimit = 300_000, random = Math.random } = this.#options;
     const version = this.#version ?? "";
@@ -240,7 +215,7 @@ class Reflector<Row> implements ResourceWatch {
           hint: "The connection was half-open: look for a firewall or NAT that forgets connections.",
         },
       );
-    const limit = deadline(this.#clock, idleLimit, silent, this.#stopping.signal);
+    const limit = deadline(this.#clock, idleLimit, silent, this.#interruptible());
     const query = {
       ...this.#query,
       watch: true,

@@ -182,7 +182,7 @@ function peerFactsOf(local: LocalNode, peer: Peer): Fact[] {
 const unknownNode = (name: string): Problem => ({
   key: "self",
   message: `there is no Node named ${name}`,
-  hint: "Start the agent with --node set to the name of its Node object, or create that object.",
+  hint: "Start the agent with --node set to the name of its Node object, or create that object; it counts once it has an InternalIP.",
   origin: { kind: "Node", name },
 });
 

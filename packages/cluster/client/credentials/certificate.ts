@@ -42,13 +42,22 @@ export function pairOf(cert: string, key: string, source: string): ClientCertifi
 
 export const leafOf = (pem: string): X509Certificate => new X509Certificate(pem);
 
-/** What is wrong with the certificate's time, or undefined. `now` in milliseconds since the epoch. */
+/**
+ * What is wrong with the time of one of the certificates, or undefined; `now` in milliseconds since the epoch. Both
+ * times are told: it may be this machine's clock that is wrong.
+ */
 export function validityFault(pem: string, now: number): string | undefined {
-  const { validFrom, validTo } = leafOf(pem);
-  if (now > Date.parse(validTo)) return `expired at ${isoTime(validTo)}`;
-  if (now < Date.parse(validFrom)) return `is not valid before ${isoTime(validFrom)}`;
+  for (const [block] of pem.matchAll(BLOCK)) {
+    const { validFrom, validTo } = leafOf(block);
+    if (now > Date.parse(validTo)) return `expired at ${isoTime(validTo)}, and it is ${clockTime(now)} here`;
+    if (now < Date.parse(validFrom))
+      return `is not valid before ${isoTime(validFrom)}, and it is ${clockTime(now)} here`;
+  }
   return undefined;
 }
+
+/** This machine's time, to the second. */
+export const clockTime = (now: number): string => isoTime(new Date(now - (now % 1000)).toISOString());
 
 export const isoTime = (text: string): string => new Date(text).toISOString().replace(".000Z", "Z");
 

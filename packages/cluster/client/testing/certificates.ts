@@ -21,8 +21,12 @@ export interface Certificates {
   /** For api.example.com. */
   readonly misnamed: Pair;
   readonly expiredServer: Pair;
+  /** From 2090 on. */
+  readonly futureServer: Pair;
   readonly client: Pair;
   readonly expiredClient: Pair;
+  /** From 2090 on. */
+  readonly futureClient: Pair;
   remove(): void;
 }
 
@@ -71,6 +75,7 @@ export function makeCertificates(): Certificates {
   writeFileSync(join(directory, "index.txt"), "");
   writeFileSync(join(directory, "serial"), "01\n");
   const past = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"];
+  const future = ["-startdate", "20900101000000Z", "-enddate", "20910101000000Z"];
   return {
     directory,
     ca: authority("ca"),
@@ -78,8 +83,10 @@ export function makeCertificates(): Certificates {
     server: leaf("server", HERE),
     misnamed: leaf("misnamed", "subjectAltName=DNS:api.example.com"),
     expiredServer: leaf("expired-server", HERE, past),
+    futureServer: leaf("future-server", HERE, future),
     client: leaf("client", "extendedKeyUsage=clientAuth"),
     expiredClient: leaf("expired-client", "extendedKeyUsage=clientAuth", past),
+    futureClient: leaf("future-client", "extendedKeyUsage=clientAuth", future),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

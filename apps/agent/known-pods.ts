@@ -1,0 +1,40 @@
+/**
+ * The pods of this node as the Kubernetes API has them: what names a workload, and what tells that its pod is gone.
+ *
+ * A static pod has two uids: the runtime, and with it CNI, knows it by a digest of its manifest, the API by the uid of
+ * the mirror pod that the kubelet made. What people see, and what policies are made of, is the API's.
+ */
+import type { Pod, Workload } from "@weft/model";
+
+export type KnownPod = Pick<Pod, "namespace" | "name" | "uid" | "runtimeUid">;
+
+export class KnownPods {
+  readonly #byUid = new Map<string, KnownPod>();
+  readonly #names = new Set<string>();
+  #current = false;
+
+  /** `current` is false while the API is away: names count on, absence says nothing. */
+  take(pods: readonly KnownPod[], current: boolean): void {
+    this.#byUid.clear();
+    this.#names.clear();
+    for (const pod of pods) {
+      this.#byUid.set(pod.uid, pod);
+      if (pod.runtimeUid !== undefined) this.#byUid.set(pod.runtimeUid, pod);
+      this.#names.add(`${pod.namespace}/${pod.name}`);
+    }
+    this.#current = current;
+  }
+
+  /** The workload with its pod's uid as the API has it, if that is known. */
+  named(workload: Workload): Workload {
+    const uid = this.#byUid.get(workload.podUid ?? "")?.uid;
+    return uid === undefined || uid === workload.podUid ? workload : { ...workload, podUid: uid };
+  }
+
+  /** True when the API answers and has no such pod. A runtime that gives no uid is asked by name. */
+  isGone({ podUid, podNamespace, podName }: Workload): boolean {
+    if (!this.#current || podName === undefined) return false;
+    if (podUid !== undefined) return !this.#byUid.has(podUid);
+    return !this.#names.has(`${podNamespace}/${podName}`);
+  }
+}

@@ -1,0 +1,144 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { statSync } from "node:fs";
+import { FakeClock } from "@weft/base";
+import type { Workload } from "@weft/model";
+import { type KnownPod, KnownPods } from "./known-pods.ts";
+import { Orphans } from "./orphans.ts";
+import type { Sight } from "./sight.ts";
+import { TestNamespace } from "./testing/namespaces.ts";
+import { workload } from "./testing/workload.ts";
+
+const pod = (name: string, uid: string, runtimeUid?: string): KnownPod => ({
+  namespace: "shop",
+  name,
+  uid,
+  ...(runtimeUid !== undefined && { runtimeUid }),
+});
+
+describe("known pods", () => {
+  test("a static pod has the uid of its mirror, any other its own", () => {
+    const known = new KnownPods();
+    known.take([pod("fixed-a", "uid-mirror", "hash"), pod("web", "uid-web")], true);
+    expect(known.named(workload("c", "", { podName: "fixed-a", podUid: "hash" })).podUid).toBe("uid-mirror");
+    const own = workload("c", "");
+    expect(known.named(own)).toBe(own);
+    const stranger = workload("c", "", { podUid: "uid-other" });
+    expect(known.named(stranger)).toBe(stranger);
+  });
+
+  test("gone is only what the API does not have while it answers", () => {
+    const known = new KnownPods();
+    expect(known.isGone(workload("c", ""))).toBe(false);
+    known.take([pod("fixed-a", "uid-mirror", "hash")], true);
+    expect(known.isGone(workload("c", ""))).toBe(true);
+    expect(known.isGone(workload("c", "", { podUid: "hash" }))).toBe(false);
+    expect(known.isGone(workload("c", "", { podUid: "uid-mirror" }))).toBe(false);
+    // Of the same name, but another pod.
+    expect(known.isGone(workload("c", "", { podName: "fixed-a", podUid: "uid-former" }))).toBe(true);
+    expect(known.isGone(workload("c", "", { podName: "fixed-a", podUid: undefined }))).toBe(false);
+    expect(known.isGone(workload("c", "", { podName: "other", podUid: undefined }))).toBe(true);
+    // No pod of Kubernetes: nobody could tell.
+    expect(known.isGone(workload("c", "", { podName: undefined, podUid: undefined }))).toBe(false);
+    known.take([], false);
+    expect(known.isGone(workload("c", ""))).toBe(false);
+  });
+});
+
+describe("orphans", () => {
+  const stops: (() => unknown)[] = [];
+  afterEach(async () => {
+    for (const stop of stops.splice(0).reverse()) await stop();
+  });
+
+  function setUp(pods: readonly KnownPod[] = []) {
+    const clock = new FakeClock();
+    const known = new KnownPods();
+    known.take(pods, true);
+    const space = new TestNamespace("o");
+    stops.push(() => space.remove());
+    let sees = true;
+    const orphans = new Orphans({ pods: known, clock, look: () => (sees ? inSight : undefined) });
+    const ids = (...of: Workload[]): string[] => [...orphans.among(of)];
+    return { clock, known, space, ids, blind: () => (sees = false) };
+  }
+
+  /** Processes of this test can be looked at, whatever else there is. */
+  const inSight: Sight = {
+    lives: ({ namespacePath }) => {
+      const { ino } = statSync(namespacePath);
+      return [...new Bun.Glob("[0-9]*").scanSync({ cwd: "/proc", onlyFiles: false })].some((pid) => {
+        try {
+          return statSync(`/proc/${pid}/ns/net`).ino === ino;
+        } catch {
+          return false;
+        }
+      });
+    },
+  };
+
+  test("what has no pod and no process for a minute", () => {
+    const { clock, ids, space } = setUp();
+    const w = workload("a", space.path);
+    expect(ids(w)).toEqual([]);
+    clock.advance(59_999);
+    expect(ids(w)).toEqual([]);
+    clock.advance(1);
+    expect(ids(w)).toEqual(["a/eth0"]);
+  });
+
+  test("a pod that was deleted by force and runs on keeps its address, until it ends", async () => {
+    const { clock, ids, space } = setUp();
+    const w = workload("a", space.path);
+    const sleeper = Bun.spawn(["nsenter", `--net=${space.path}`, "sleep", "600"]);
+    stops.push(() => sleeper.kill("SIGKILL"));
+    const inside = (): boolean =>
+      statSync(`/proc/${sleeper.pid}/ns/net`, { throwIfNoEntry: false })?.ino === statSync(space.path).ino;
+    while (!inside()) await Bun.sleep(5);
+    for (let minute = 0; minute < 5; minute++) {
+      expect(ids(w)).toEqual([]);
+      clock.advance(60_000);
+    }
+    sleeper.kill("SIGKILL");
+    await sleeper.exited;
+    expect(ids(w)).toEqual(["a/eth0"]);
+  });
+
+  test("a pod that the API has, or has again, is none; nor is any while the API is away or nothing can be seen", () => {
+    const { clock, ids, space, known, blind } = setUp([pod("web", "uid-web")]);
+    const w = workload("a", space.path);
+    const minute = (): string[] => {
+      ids(w);
+      clock.advance(60_000);
+      return ids(w);
+    };
+    expect(minute()).toEqual([]);
+    known.take([], false);
+    expect(minute()).toEqual([]);
+    known.take([], true);
+    ids(w);
+    clock.advance(50_000);
+    known.take([pod("web", "uid-web")], true);
+    expect(ids(w)).toEqual([]);
+    known.take([], true);
+    ids(w);
+    clock.advance(10_000);
+    expect(ids(w)).toEqual([]);
+    blind();
+    expect(minute()).toEqual([]);
+    expect(minute()).toEqual([]);
+  });
+
+  test("of a pod's two sandboxes the older one, when nothing runs in it", () => {
+    const { clock, ids, space } = setUp([pod("web", "uid-web")]);
+    const other = new TestNamespace("o");
+    stops.push(() => other.remove());
+    const [former, now] = [workload("a", space.path), workload("b", other.path, { since: 2 })];
+    const second = workload("b", other.path, { id: "b/net1", interface: "net1", since: 3 });
+    expect(ids(former, second)).toEqual([]);
+    clock.advance(60_000);
+    expect(ids(former, second)).toEqual([]);
+    ids(former, now, second);
+    clock.advance(60_000);
+    expect(ids(former, now, second)).toEqual(["a/eth0"]);
+  });
+});
