@@ -149,8 +149,9 @@ test("what other proxies serve, and what cannot be read", async () => {
   expect(watch.errors()[0]).toContain("Service shop/web: metadata.labels");
   expect(keys("services")).toEqual(["shop/web"]);
   api.put(SERVICES, service("web", { spec: { ports: [{ port: 80 }, { port: "x" }] } }));
-  await until(() => watch.errors().length === 0);
-  expect(tables.services.rows.get("shop/web")?.faults?.[0]).toContain("spec.ports[1].port");
+  const faults = (): string => tables.services.rows.get("shop/web")?.faults?.join() ?? "";
+  await until(() => faults() !== "");
+  expect([faults(), watch.errors()]).toEqual([expect.stringContaining("spec.ports[1].port"), []]);
 });
 
 test("one that is made anew under its name takes the place of the former one", async () => {
