@@ -60,6 +60,7 @@ export class Cluster {
   readonly name: string;
   readonly ranges: Ranges;
   readonly network: Network;
+  readonly programs: Programs;
   readonly underlay: Underlay;
   readonly nodes: Node[] = [];
   /** Leaves the machines' logs in place at the end. */
@@ -74,6 +75,7 @@ export class Cluster {
     this.name = options.name;
     this.ranges = rangesOf(options.families);
     this.network = options.network;
+    this.programs = options.programs;
     this.underlay = new Underlay(options.name);
   }
 
@@ -197,7 +199,7 @@ export class Cluster {
     await this.kubectl(["apply", "-f", "-"], { input: JSON.stringify(list) });
   }
 
-  async untilReady(seconds = 60): Promise<void> {
+  async untilReady(seconds = 120): Promise<void> {
     const wait = ["wait", "--for=condition=Ready", "nodes", "--all", `--timeout=${seconds}s`];
     await this.kubectl(wait, { timeout: (seconds + 10) * 1000 });
   }

@@ -5,6 +5,7 @@ import type { Cluster } from "./cluster.ts";
 import { CHECKOUT, FAILURES } from "./paths.ts";
 
 const LINES = 200;
+const LOGS = ["--all-containers", "--prefix", `--tail=${LINES}`, "--max-log-requests=20"];
 
 /** Writes it to a file and gives its path, from the checkout's root. */
 export async function diagnose(cluster: Cluster, title: string): Promise<string> {
@@ -18,6 +19,8 @@ async function describeCluster(cluster: Cluster): Promise<string> {
   const parts = [
     (await cluster.attempt(["get", "nodes,pods", "-A", "-o", "wide"])).stdout,
     lastLines((await cluster.attempt(["events", "-A", "--types=Warning"])).stdout),
+    (await cluster.attempt(["logs", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft", ...LOGS]))
+      .stdout,
   ];
   for (const { machine } of [{ machine: cluster.controlPlane }, ...cluster.nodes]) {
     for (const service of machine.services.values()) {

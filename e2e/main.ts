@@ -17,10 +17,12 @@ import { removeLeftovers } from "./machines/leftovers.ts";
 import { FAILURES } from "./paths.ts";
 import { say, step } from "./progress.ts";
 import { bridge } from "./tests/bridge.ts";
+import { installSuite } from "./tests/install.ts";
+import { migrateSuite } from "./tests/migrate.ts";
 import type { Case, Suite } from "./tests/suite.ts";
 import { weftSuites } from "./tests/weft.ts";
 
-const SUITES: readonly Suite[] = [bridge, ...weftSuites];
+const SUITES: readonly Suite[] = [bridge, installSuite, migrateSuite, ...weftSuites];
 
 const count = { passed: 0, failed: 0, skipped: 0 };
 const { values: flags, positionals: chosen } = parseArgs({

@@ -1,5 +1,6 @@
 /**
- * Builds dist/weft: one executable with everything in it. Run by Bun: `bun run scripts/build.ts [FILE]`.
+ * Builds dist/weft: one executable with everything in it. Run by Bun:
+ * `bun run scripts/build.ts [FILE] [VERSION]`; VERSION is what it says of itself, the agent's package.json by default.
  *
  * The runtime inside reads BUN_OPTIONS and BUN_BE_BUN from the environment before any of our code runs: the
  * first adds options, the second turns the executable into `bun` itself. A CNI plugin inherits the environment
@@ -12,6 +13,7 @@
 import { readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 
 const OUT = process.argv[2] ?? "dist/weft";
+const VERSION = process.argv[3];
 const HIDDEN = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
 const started = new Date();
 
@@ -27,6 +29,7 @@ const build = Bun.spawnSync(
     "--no-compile-autoload-bunfig",
     // A plugin lives some milliseconds: what it does not use must not be read.
     "--splitting",
+    ...(VERSION === undefined ? [] : ["--define", `BUILD_VERSION=${JSON.stringify(VERSION)}`]),
     // The workers are found beside the entry, as their sources stand beside the ones that start them.
     "--root=apps/agent",
     "apps/cli/main.ts",

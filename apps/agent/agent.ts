@@ -14,8 +14,8 @@
  *
  *   settings --> services thread (worker): services -> compiler -> a plan and reconcilers of its own --> kernel
  *
- * Order of the start: ledger, what the last agent left half done, context from the cluster thread, first
- * comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
+ * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the
+ * cluster thread, first comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
  */
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
@@ -27,6 +27,7 @@ import { openLedger } from "@weft/ipam";
 import { openKernel } from "@weft/kernel";
 import type { PlanKind } from "@weft/model";
 import { dequeue, queued, sweep } from "@weft/plugin-weft";
+import { setAside } from "./aside.ts";
 import { Attachments } from "./attachments.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
@@ -34,6 +35,7 @@ import { execute } from "./execute.ts";
 import { FabricState } from "./fabric-state.ts";
 import { KnownPods } from "./known-pods.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
+import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
 import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
@@ -70,7 +72,8 @@ export async function startAgent(
 ): Promise<RunningAgent> {
   const startedAt = Date.now();
   logger.info("starting", { version: VERSION, node: options.node, pid: process.pid });
-  const kernel = openKernel();
+  const kernel = openKernel(options.sysctls === undefined ? {} : { sysctls: options.sysctls });
+  const letGo = await beAlone(dirname(options.socket), logger);
   mkdirSync(dirname(options.ledger), { recursive: true, mode: 0o700 });
   const ledger = openLedger(options.ledger);
   if (ledger.rebooted) forgetOldBoot();
@@ -173,6 +176,7 @@ export async function startAgent(
       if (reason !== undefined) throw new CniError(OWN_CODE.nodeNotReady, reason);
       return {};
     },
+    "POST /v1/alive": async () => ({}),
     "GET /v1/status": () => status(),
     "GET /v1/drift": async () => [
       ...(await plan.drift(options.node)),
@@ -237,8 +241,9 @@ export async function startAgent(
     await plan.applier.settled();
     await attachments.collect();
     await drainQueue();
-    readiness.begun();
+    // Before it is said to be ready: whoever waits for that finds pods' network to be ours.
     offer();
+    readiness.begun();
     housekeeping = setInterval(() => {
       offer();
       sweep(options.queue, Date.now());
@@ -251,6 +256,9 @@ export async function startAgent(
   function offer(): void {
     try {
       writeConflist(options);
+      const aside = pods.context?.exclusive === true ? setAside(options.conflist) : [];
+      if (aside.length > 0)
+        logger.info("other networks' configurations are set aside", { files: aside.join(" ") });
     } catch (error) {
       logger.error("cannot write the network configuration", {
         file: options.conflist,
@@ -292,6 +300,7 @@ export async function startAgent(
       await services.stop();
       await plan.applier.stop();
       ledger.close();
+      letGo();
       logger.info("stopped");
     },
   };

@@ -18,6 +18,8 @@ export interface AgentOptions {
   readonly conflist: string;
   /** The last known services of an API. */
   readonly servicesCopy: string;
+  /** Where /proc/sys can be written, when not there. */
+  readonly sysctls: string | undefined;
 }
 
 export interface AgentFlags {
@@ -27,6 +29,7 @@ export interface AgentFlags {
   readonly kubeconfig?: string;
   readonly services?: string;
   readonly settings?: string;
+  readonly sysctls?: string;
 }
 
 export function agentOptions(flags: AgentFlags): AgentOptions {
@@ -45,6 +48,7 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     lastSettings: `${root}/var/lib/weft/settings.json`,
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
     servicesCopy: `${root}/var/lib/weft/services.sqlite`,
+    sysctls: flags.sysctls,
   };
 }
 

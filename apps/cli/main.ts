@@ -1,7 +1,7 @@
 /**
  * The executable's entry: chooses what this process is, before anything heavy is loaded.
  *
- *   called as weft-loopback       the CNI plugin loopback
+ *   called as (weft-)loopback     the CNI plugin loopback
  *   CNI_COMMAND is set, no words  the CNI plugin weft
  *   otherwise                     the command line
  *
@@ -12,7 +12,7 @@ import { basename } from "node:path";
 const words = process.argv.slice(2);
 const name = basename(process.argv0);
 
-if (name === "weft-loopback") {
+if (name === "weft-loopback" || name === "loopback") {
   const { processIo, runPlugin } = await import("@weft/cni");
   const { loopbackPlugin } = await import("@weft/plugin-loopback");
   const { openKernel } = await import("@weft/kernel");

@@ -4,7 +4,7 @@ import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync } fr
 import { basename, join } from "node:path";
 import { WeftError } from "@weft/base";
 import { run } from "../command.ts";
-import { archiveImage, imageSources } from "../images/images.ts";
+import { archiveImage, imageSources, WEFT_IMAGE } from "../images/images.ts";
 import { CACHE, PROGRAMS, WEFT } from "../paths.ts";
 import { step } from "../progress.ts";
 import { unpackDebian } from "./debian.ts";
@@ -17,6 +17,8 @@ export interface Programs {
   readonly pause: string;
   /** Archives for `ctr images import`. */
   readonly images: readonly string[];
+  /** Archive of Weft's image, as WEFT_IMAGE. */
+  readonly weftImage: string;
 }
 
 /** In this order: /usr/bin has a link into /usr/sbin. */
@@ -35,7 +37,14 @@ export async function buildPrograms(): Promise<Programs> {
   const images: string[] = [];
   for (const source of imageSources({ pause, netexec, busybox }))
     images.push(await archiveImage(source, CACHE));
-  return { enter, pause, images };
+  return { enter, pause, images, weftImage: await archiveWeft(WEFT, WEFT_IMAGE) };
+}
+
+/** Has an executable of Weft write its image, as a user would. */
+export async function archiveWeft(executable: string, name: string): Promise<string> {
+  const archive = join(CACHE, `${basename(name).replace(":", "-")}.tar`);
+  await run([executable, "image", "--output", archive, "--name", name]);
+  return archive;
 }
 
 /** Hard links: no copy, and a bind of one directory shows them all. */

@@ -1,5 +1,5 @@
 /** A worker: containerd, kubelet and kube-proxy on a machine. The network's own parts are not its business. */
-import { cpSync, linkSync, mkdirSync } from "node:fs";
+import { cpSync, linkSync, mkdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { Programs } from "../build/programs.ts";
 import { until } from "../command.ts";
@@ -68,9 +68,11 @@ async function writeServingCertificate({
   await machine.write(`${KUBELET}/serving.key`, serving.key);
 }
 
-async function importImage(machine: Machine, archive: string): Promise<void> {
+/** Makes an archive's image known to the node's runtime, as a pull from a registry would. */
+export async function importImage(machine: Machine, archive: string): Promise<void> {
   const name = basename(archive);
   const inside = join(machine.directory, "opt", name);
+  rmSync(inside, { force: true });
   linkSync(archive, inside);
   await machine.exec(["ctr", "-n", "k8s.io", "images", "import", "--no-unpack=false", `/opt/${name}`]);
 }
@@ -156,6 +158,11 @@ const KUBELET_CONFIGURATION = {
   imageGCHighThresholdPercent: 100,
   imageGCLowThresholdPercent: 99,
   fileCheckFrequency: "2s",
+  // How soon a changed ConfigMap shows up in its pods.
+  syncFrequency: "5s",
+  // Cases end agents again and again; five minutes of back-off would be all that they see.
+  featureGates: { KubeletCrashLoopBackOffMax: true },
+  crashLoopBackOff: { maxContainerRestartPeriod: "1s" },
 };
 
 const proxyConfiguration = (name: string, ranges: Ranges): object => ({

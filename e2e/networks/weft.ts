@@ -1,41 +1,29 @@
 /**
- * Weft as a user would put it on a node by hand: the executable as plugin and agent, settings, and credentials for the
- * API server. A node's own do not do: they may not read other nodes.
+ * Weft as a user puts it on a cluster: its image on the nodes, then `weft install --apply`. The nodes have no registry:
+ * the image is imported into each, and never pulled.
  */
-import { existsSync, linkSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { WeftError } from "@weft/base";
+import { importImage } from "../cluster/node.ts";
 import type { Cluster, Node } from "../cluster.ts";
-import { WEFT } from "../paths.ts";
+import type { CommandOptions, Outcome } from "../command.ts";
+import { WEFT_IMAGE } from "../images/images.ts";
 import type { Network } from "./network.ts";
 
 export interface WeftSettings {
   readonly backend: "auto" | "direct" | "vxlan";
 }
 
-const SETTINGS = "/etc/weft/settings.yaml";
-const KUBECONFIG = "/etc/weft/kubeconfig";
-const USER = "weft-agent";
-/** The agent's service on a node's machine. */
-export const AGENT = "weft";
+export const WEFT_NAMESPACE = "weft-system";
+const KUBECONFIG = "/etc/kubernetes/admin.conf";
 
 export function weftNetwork(settings: WeftSettings): Network {
-  let rights: Promise<void> | undefined;
+  let installed: Promise<string> | undefined;
   return {
-    async install(cluster, { machine, name }) {
-      // The plugin's shim where there is one: it becomes weft-loopback, the executable, when it has to.
-      const shim = existsSync(`${WEFT}-cni`) ? `${WEFT}-cni` : WEFT;
-      for (const [plugin, source] of Object.entries({ weft: shim, "weft-loopback": WEFT })) {
-        const file = join(machine.directory, "opt/cni/bin", plugin);
-        rmSync(file, { force: true });
-        linkSync(source, file);
-      }
-      // Once: nodes that start together would all create them.
-      rights ??= cluster.apply(...RIGHTS);
-      await rights;
-      await machine.write(SETTINGS, settings);
-      await machine.write(KUBECONFIG, await cluster.kubeconfig(`${name}-weft`, USER));
-      machine.service(AGENT, ["weft", "agent", "--node", name, "--kubeconfig", KUBECONFIG]).start();
+    async install(cluster, node) {
+      await importImage(node.machine, cluster.programs.weftImage);
+      // Once: the agents come to later nodes by themselves.
+      installed ??= weftInstall(cluster, "--no-wait", "--backend", settings.backend);
+      await installed;
     },
     async masquerades({ machine }) {
       const { stdout } = await machine.attempt(["nft", "list", "table", "inet", "weft-masquerade"]);
@@ -44,36 +32,49 @@ export function weftNetwork(settings: WeftSettings): Network {
   };
 }
 
-const API = "rbac.authorization.k8s.io";
-
-const RIGHTS = [
-  {
-    apiVersion: `${API}/v1`,
-    kind: "ClusterRole",
-    metadata: { name: USER },
-    rules: [
-      { apiGroups: [""], resources: ["nodes", "pods", "services"], verbs: ["get", "list", "watch"] },
-      { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] },
-      { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: ["get", "list", "watch"] },
-      { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
-    ],
-  },
-  {
-    apiVersion: `${API}/v1`,
-    kind: "ClusterRoleBinding",
-    metadata: { name: USER },
-    roleRef: { apiGroup: API, kind: "ClusterRole", name: USER },
-    subjects: [{ apiGroup: API, kind: "User", name: USER }],
-  },
-];
-
-/** Other settings on every node; agents read them by themselves. */
-export async function changeSettings(cluster: Cluster, settings: WeftSettings): Promise<void> {
-  await Promise.all(cluster.nodes.map(({ machine }) => machine.write(SETTINGS, settings)));
+/** `weft install --apply`, as the administrator. Throws with its words when it fails. */
+export function weftInstall(cluster: Cluster, ...words: readonly string[]): Promise<string> {
+  const command = ["weft", "install", "--apply", "--kubeconfig", KUBECONFIG];
+  const image = [
+    "--image-pull-policy",
+    "Never",
+    ...(words.includes("--image") ? [] : ["--image", WEFT_IMAGE]),
+  ];
+  return cluster.controlPlane.exec([...command, ...image, ...words], LONG);
 }
+
+/** Any `weft` command as the administrator, whatever comes of it. */
+export function weftAttempt(cluster: Cluster, ...words: readonly string[]): Promise<Outcome> {
+  return cluster.controlPlane.attempt(["weft", ...words, "--kubeconfig", KUBECONFIG], LONG);
+}
+
+const LONG: CommandOptions = { timeout: 400_000 };
+
+/** Other settings; agents read them by themselves once their nodes have them. */
+export async function changeSettings(cluster: Cluster, settings: WeftSettings): Promise<void> {
+  await weftInstall(cluster, "--no-wait", "--backend", settings.backend);
+}
+
+/** Sends a signal to Weft's agent or controller on a node. True if there was one. */
+export async function signalWeft(
+  { machine }: Node,
+  role: "agent" | "controller",
+  signal: "KILL" | "STOP" | "CONT",
+): Promise<boolean> {
+  const script = `for p in /proc/[0-9]*; do
+    case "$(tr '\\0' ' ' < $p/cmdline 2> /dev/null)" in
+      "/bin/weft ${role} --"*) kill -${signal} "\${p#/proc/}" && echo done ;;
+    esac
+  done; true`;
+  return (await machine.exec(["sh", "-c", script])) !== "";
+}
+
+/** Ends the agent's process on a node without warning; the kubelet starts it again. True if there was one. */
+export const killAgent = (node: Node): Promise<boolean> => signalWeft(node, "agent", "KILL");
 
 /** What Weft's agent on a node says of itself; the parts that tests look at. */
 export interface WeftStatus {
+  readonly version: string;
   readonly ready: boolean;
   readonly waitingFor?: string;
   readonly peers: readonly {

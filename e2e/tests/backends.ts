@@ -43,7 +43,7 @@ export const changesBackend = (backend: WeftSettings["backend"]): Case => ({
     const pods = await standing(cluster);
     await changeSettings(cluster, { backend });
     for (const node of cluster.nodes) {
-      await until(`${node.name} uses ${backend}`, 20, async () => {
+      await until(`${node.name} uses ${backend}`, 40, async () => {
         const status = await weftStatus(node);
         const settled = status.plan.every((t) => t.errors === 0) && status.problems.length === 0;
         const expected = (peer: string): string => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { urlHost } from "../cluster/ranges.ts";
 import type { Cluster, Node } from "../cluster.ts";
 import { until } from "../command.ts";
-import { AGENT, weftStatus } from "../networks/weft.ts";
+import { killAgent, weftStatus } from "../networks/weft.ts";
 import { isPodLink } from "./common.ts";
 import {
   addressesOfPod,
@@ -81,12 +81,15 @@ function killAgents(cluster: Cluster): { stop: () => Promise<number> } {
   let killed = 0;
   const loop = (async () => {
     while (going) {
-      for (const { machine } of cluster.nodes) {
-        await machine.running(AGENT).stop("SIGKILL");
-        await Bun.sleep(300);
-        machine.running(AGENT).start();
-        killed++;
-        await Bun.sleep(1200);
+      for (const node of cluster.nodes) {
+        if (await killAgent(node)) killed++;
+        // The kubelet takes seconds to start it: without waiting, all would be away nearly all of the time.
+        await until(
+          `the agent on ${node.name} is back`,
+          60,
+          async () => (await weftStatus(node)).ready || undefined,
+        );
+        await Bun.sleep(500);
         if (!going) break;
       }
     }
@@ -135,7 +138,12 @@ export async function pair(cluster: Cluster): Promise<[PodObject, PodObject]> {
 export const removePair = (cluster: Cluster): Promise<void> => deletePods(cluster, "near", "far");
 
 /** Keeps one connection of each family busy for that long. Throws when one line of it is lost. */
-async function hold(cluster: Cluster, near: PodObject, far: PodObject, seconds: number): Promise<void> {
+export async function hold(
+  cluster: Cluster,
+  near: PodObject,
+  far: PodObject,
+  seconds: number,
+): Promise<void> {
   await Promise.all(
     addressesOfPod(far).map(async (address) => {
       const script = `netexec hold ${urlHost(address)}:${ECHO} ${seconds}`;
@@ -175,7 +183,8 @@ export const MANIFEST = "/etc/kubernetes/manifests/fixed.yaml";
 /** Kubelet makes it once the API server hears it. */
 export async function mirrorOf(cluster: Cluster, name: string): Promise<PodObject> {
   await until(`the mirror pod ${name} exists`, 60, async () => await cluster.get("pod", name), 500);
-  const [mirror] = await readyPods(cluster, [name]);
+  // After an outage a kubelet asks for its pods again only by and by.
+  const [mirror] = await readyPods(cluster, [name], 120);
   return mirror as PodObject;
 }
 
@@ -206,7 +215,7 @@ export const apiServerAway: Case = {
     const api = cluster.controlPlane.running("kube-apiserver");
     await api.stop();
     try {
-      await node.machine.running(AGENT).restart("SIGKILL");
+      assert(await killAgent(node), "there was no agent");
       await node.machine.write(MANIFEST, pod("fixed", undefined));
       const workload = await until("the static pod has addresses", 40, async () =>
         (await weftStatus(node)).workloads.find((w) => w.podName?.startsWith("fixed")),

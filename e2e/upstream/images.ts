@@ -6,9 +6,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { WeftError } from "@weft/base";
+import type { ImageSource } from "@weft/image";
 import { CERTIFICATES, type Upstream } from "../build/upstream.ts";
 import { run } from "../command.ts";
-import { archiveImage, type ImageSource } from "../images/images.ts";
+import { archiveImage } from "../images/images.ts";
 import { CACHE } from "../paths.ts";
 
 export const COREDNS_IMAGE = "weft.network/e2e/coredns:1";

@@ -163,6 +163,19 @@ status:
     ]);
   });
 
+  test("says which network serves its pods, while a cluster is on the move", () => {
+    const read = (value: string) =>
+      parseManifests(
+        `{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {weft.network/network: ${value}}}, status: {addresses: [{type: InternalIP, address: 192.0.2.1}]}}`,
+        "n.yaml",
+      );
+    for (const value of ["weft", "other"]) expect(read(value).nodes[0]?.network).toBe(value as never);
+    const { nodes, errors } = read("flannel");
+    expect(errors).toEqual([]);
+    expect(nodes[0]).toMatchObject({ name: "n1" });
+    expect(nodes[0]?.network).toBeUndefined();
+  });
+
   test("podCIDR alone is a block of that field", () => {
     const text = node("n1", "10.0.0.0/24").replace(/ {2}podCIDRs:\n.*\n/, "");
     expect(parseManifests(text, "f").blocks[0]?.origin.field).toBe("spec.podCIDR");

@@ -1,9 +1,9 @@
 /** Node (v1) into a Node row and the Block rows of its pod ranges. */
 import { familyOf, type IpAddress, overlaps, type Prefix } from "@weft/base";
-import type { Block, Node } from "@weft/model";
+import { type Block, NETWORK_LABEL, type Node, type NodeNetwork } from "@weft/model";
 import { prefixOf, refuseSpecial, unicastOf } from "./addresses.ts";
 import { type Field, isMapping } from "./field.ts";
-import { originOf, readMetadata } from "./metadata.ts";
+import { type Metadata, originOf, readMetadata } from "./metadata.ts";
 import { hasEffect, NODE_SPEC_KNOWN, type Notes, noteOthers } from "./unhonoured.ts";
 
 const ADDRESS_TYPES = ["InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"];
@@ -27,12 +27,14 @@ export function readNode(object: Field, notes: Notes): NodeRows {
   });
   const addresses = readAddresses(object.at("status").at("addresses"));
   const zone = metadata.labels[ZONE_LABEL];
+  const network = networkOf(metadata);
   const node: Node = {
     name,
     addresses,
     ...(zone === undefined || zone === "" ? {} : { zone }),
     ...(isLeaving(object) ? { leaving: true as const } : {}),
     origin: originOf("Node", metadata, false),
+    ...(network === undefined ? {} : { network }),
   };
   return { node, blocks };
 }
@@ -42,6 +44,12 @@ function isLeaving(object: Field): boolean {
   if (hasEffect(object.at("metadata").at("deletionTimestamp").value)) return true;
   const taints = object.at("spec").at("taints").value;
   return Array.isArray(taints) && taints.some((t: unknown) => isMapping(t) && t["key"] === AUTOSCALER_TAINT);
+}
+
+/** Any other value counts as none, as it does for the agents' DaemonSet: a slip must not take a node's routes away. */
+function networkOf({ labels }: Metadata): NodeNetwork | undefined {
+  const value = labels[NETWORK_LABEL];
+  return value === "weft" || value === "other" ? value : undefined;
 }
 
 /** The first InternalIP of each family, in the order of the list. */

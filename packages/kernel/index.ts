@@ -13,6 +13,11 @@ import {
 export * from "./port.ts";
 export { hasErrno, SysError } from "./sys/errno.ts";
 
+export interface KernelOptions {
+  /** Where /proc/sys can be written, when not there: a container that is not privileged gets it by another mount. */
+  readonly sysctls?: string;
+}
+
 export interface RealKernel extends Kernel {
   readonly self: RealNamespace;
   /** Opens a namespace by path ("/run/netns/x", "/proc/7/ns/net"). "not-found" when the path names none. */
@@ -28,15 +33,15 @@ export interface RealKernel extends Kernel {
  *     const pod = kernel.open("/run/netns/web");
  *     pod.replaceRoute({ destination: parsePrefix("0.0.0.0/0"), gateway: parseIp("169.254.1.1"), link: "eth0" });
  */
-export function openKernel(): RealKernel {
+export function openKernel({ sysctls }: KernelOptions = {}): RealKernel {
   const remover = new LinkRemover();
-  const self = openOwnNamespace(remover);
+  const self = openOwnNamespace(remover, sysctls);
   const nftables = createNftables(self);
   const stops = new Set<() => void>();
   return {
     self,
     nftables,
-    open: (path) => openNamespace(path, remover),
+    open: (path) => openNamespace(path, remover, sysctls),
     watch(listener: (event: KernelEvent) => void, options: WatchOptions = {}): () => void {
       // Whoever waits for a link to go hears of it here first.
       const stop = watch(

@@ -21,9 +21,16 @@ export function originText(o: Origin): string {
   return o.field === undefined ? `${o.kind} ${name}` : `${o.kind} ${name} ${o.field}`;
 }
 
+/** Label of Nodes that says, while a cluster moves to Weft, which network serves their pods. */
+export const NETWORK_LABEL = "weft.network/network";
+/** "other": not Weft, which has no agent there. "weft": Weft, and no other network's configuration is to come first. */
+export type NodeNetwork = "weft" | "other";
+
 /** A machine that runs pods. */
 export interface Node {
   readonly name: string;
+  /** Absent in a cluster that is not being moved: Weft serves every node. */
+  readonly network?: NodeNetwork;
   /** At most one address of each family: where other nodes reach it. */
   readonly addresses: readonly IpAddress[];
   /** Label topology.kubernetes.io/zone. */
@@ -119,6 +126,8 @@ export function workloadOrigin(w: Workload): Origin {
 /** What an agent's pod side needs to know of its own node; compiled from Node, Block, settings and underlay. */
 export interface NodeContext {
   readonly node: string;
+  /** No other network's configuration may come first for the runtime. */
+  readonly exclusive: boolean;
   readonly blocks: readonly Prefix[];
   /** Source address of the node's own packets to its pods. */
   readonly sources: Readonly<Partial<Record<Family, IpAddress>>>;

@@ -5,6 +5,7 @@ import { type Command, Option } from "commander";
 import { askAgent, findAgents, type Where } from "../agent-client.ts";
 import { example } from "../help.ts";
 import { print } from "../output.ts";
+import { nodeCommands } from "./agent-node.ts";
 
 export function agentCommand(program: Command): void {
   const agent = program
@@ -24,6 +25,7 @@ export function agentCommand(program: Command): void {
         "services",
       ]),
     )
+    .option("--sysctls <directory>", "where /proc/sys can be written, when not there")
     .action(
       async (flags: {
         only?: "services";
@@ -33,6 +35,7 @@ export function agentCommand(program: Command): void {
         kubeconfig?: string;
         services?: string;
         settings?: string;
+        sysctls?: string;
       }) => {
         const { agentOptions, startAgent, startServicesAgent } = await import("@weft/agent");
         const start = flags.only === "services" ? startServicesAgent : startAgent;
@@ -43,6 +46,7 @@ export function agentCommand(program: Command): void {
       },
     );
   example(agent, "weft agent --node node1 --cluster /etc/weft/cluster", "weft agent --only services");
+  nodeCommands(agent);
 
   const pause = agent
     .command("pause")

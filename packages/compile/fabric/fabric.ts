@@ -169,6 +169,8 @@ function localFacts(local: LocalNode): Fact[] {
 function peerFactsOf(local: LocalNode, peer: Peer): Fact[] {
   const backend = BACKENDS[local.settings.backend];
   if (backend.unusable(local) !== undefined) return [];
+  // Whoever serves its pods has ways to them already, and nobody there would take a tunnel's packets.
+  if (peer.node.network === "other") return peer.blocks.map(pathOfOther);
   const facts: Fact[] = backend.peer(local, peer).map(rowFact);
   for (const block of peer.blocks) {
     const reach = backend.reach(local, peer, block);
@@ -178,6 +180,12 @@ function peerFactsOf(local: LocalNode, peer: Peer): Fact[] {
   }
   return facts;
 }
+
+const pathOfOther = ({ prefix, node }: Block): Fact => ({
+  type: "path",
+  key: `path ${prefix}`,
+  path: { node, block: prefix, backend: "none", via: undefined },
+});
 
 const unknownNode = (name: string): Problem => ({
   key: "self",

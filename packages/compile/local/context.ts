@@ -49,6 +49,7 @@ export function contextOf(local: LocalNode): NodeContext | Problem {
   }
   return {
     node: local.node.name,
+    exclusive: local.node.network === "weft",
     blocks: local.blocks.map((b) => b.prefix),
     sources,
     reserved: tunnelCandidates(local.blocks),

@@ -1,7 +1,13 @@
 /** Which rows a peer costs: families, mixed underlays, neighbours and tables, as they change. */
 import { expect, test } from "bun:test";
 import { familyOf, parseIp, parseIpWithLength, parsePrefix } from "@weft/base";
-import { DEFAULT_SETTINGS, type PlanRow, type Settings, type UnderlayLink } from "@weft/model";
+import {
+  DEFAULT_SETTINGS,
+  type NodeNetwork,
+  type PlanRow,
+  type Settings,
+  type UnderlayLink,
+} from "@weft/model";
 import { createFabric, type Fabric, type Fact } from "../fabric/fabric.ts";
 import { TUNNEL_TABLE } from "./vxlan/vxlan.ts";
 
@@ -82,6 +88,39 @@ test("auto: a peer near in one family and far in the other is reached both ways"
   expect(paths(f)).toEqual(["10.244.2.0/24 direct 198.18.1.12", "fd00:10:244:2::/64 vxlan 198.18.1.12"]);
   expect(rows(f).filter((r) => r.kind === "forwarding")).toMatchObject([{ remote: "198.18.1.12" }]);
   expect(problems(f)).toEqual([]);
+});
+
+test("a peer that another network serves has a path by nobody, and no row leads there; when it is moved, all do", () => {
+  for (const backend of ["auto", "vxlan", "direct"] as const) {
+    const f = fabric(SELF, { n2: { at: ["198.18.1.12", "fd57:eff7:0:1::12"], blocks: BLOCKS } }, { backend });
+    const moved = { rows: rows(f), paths: paths(f) };
+    const node = f.nodes.get("n2");
+    const label = (network: NodeNetwork): void =>
+      f.database.write(() => {
+        if (node !== undefined) f.nodes.put({ ...node, network });
+      });
+    label("other");
+    expect(paths(f)).toEqual(BLOCKS.map((block) => `${block} none undefined`));
+    expect(problems(f)).toEqual([]);
+    const leads = rows(f).filter(
+      (r) => r.kind === "route" || r.kind === "neighbour" || r.kind === "forwarding",
+    );
+    expect(leads.filter((r) => r.origin.name === "n2")).toEqual([]);
+    // Its pods are pods all the same: nothing is translated to them.
+    expect(rows(f).filter((r) => r.kind === "masquerade-inside" && r.origin.name === "n2")).toHaveLength(4);
+    label("weft");
+    expect({ rows: rows(f), paths: paths(f) }).toEqual(moved);
+    expect(context(f)?.exclusive).toBe(false);
+  }
+});
+
+test("a node that is Weft's in a cluster on the move wants no other configuration first", () => {
+  const f = fabric(SELF, {});
+  const node = f.nodes.get("n1");
+  f.database.write(() => {
+    if (node !== undefined) f.nodes.put({ ...node, network: "weft" });
+  });
+  expect(context(f)?.exclusive).toBe(true);
 });
 
 test("a peer with IPv6 blocks alone", () => {

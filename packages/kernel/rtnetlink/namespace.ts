@@ -38,10 +38,15 @@ export class RealNamespace implements NetworkNamespace {
   readonly #handle: NetnsHandle;
   readonly #socket: RtnetlinkSocket;
   readonly #remover: LinkRemover;
+  readonly #sysctls: string | undefined;
 
-  /** Takes over the handle. Handles that share a remover delete their links together. */
-  constructor(handle: NetnsHandle, remover = new LinkRemover()) {
+  /**
+   * Takes over the handle. Handles that share a remover delete their links together. `sysctls` is where /proc/sys can
+   * be written, when not there.
+   */
+  constructor(handle: NetnsHandle, remover = new LinkRemover(), sysctls?: string) {
     this.#handle = handle;
+    this.#sysctls = sysctls;
     this.#remover = remover;
     try {
       this.#socket = new RtnetlinkSocket(handle.fd);
@@ -144,10 +149,10 @@ export class RealNamespace implements NetworkNamespace {
   }
 
   sysctl(key: string): string | undefined {
-    return readSysctl(this.#handle.fd, key);
+    return readSysctl(this.#handle.fd, key, this.#sysctls);
   }
   setSysctl(key: string, value: string): void {
-    writeSysctl(this.#handle.fd, key, value);
+    writeSysctl(this.#handle.fd, key, value, this.#sysctls);
   }
 
   nsidOf(other: NetworkNamespace): number {
@@ -167,9 +172,9 @@ export class RealNamespace implements NetworkNamespace {
 }
 
 /** Opens a namespace by path. "not-found" when the path names none. */
-export const openNamespace = (path: string, remover?: LinkRemover): RealNamespace =>
-  new RealNamespace(openNetns(path), remover);
+export const openNamespace = (path: string, remover?: LinkRemover, sysctls?: string): RealNamespace =>
+  new RealNamespace(openNetns(path), remover, sysctls);
 
 /** Opens the namespace of the calling thread. */
-export const openOwnNamespace = (remover?: LinkRemover): RealNamespace =>
-  new RealNamespace(openOwnNetns(), remover);
+export const openOwnNamespace = (remover?: LinkRemover, sysctls?: string): RealNamespace =>
+  new RealNamespace(openOwnNetns(), remover, sysctls);

@@ -42,8 +42,8 @@ for (const [code, names] of Object.entries(CODES)) {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
-  EPERM: "Run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN.",
-  EACCES: "Run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN.",
+  EPERM: "Run as root, or with CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_NET_BROADCAST.",
+  EACCES: "Run as root, or with CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_NET_BROADCAST.",
   EOPNOTSUPP: "This kernel lacks the module or the option; load the module or use a newer kernel.",
   EAFNOSUPPORT: "The address family is off in this kernel; see net.ipv6.conf.all.disable_ipv6.",
   EMFILE: "Raise the limit of open files (ulimit -n, LimitNOFILE).",

@@ -1,5 +1,5 @@
 /** Namespaces and mounts: setns(2), unshare(2), mount(2), umount2(2). */
-import { SysError } from "./errno.ts";
+import { hasErrno, SysError } from "./errno.ts";
 import { call } from "./libc.ts";
 
 export const CLONE_NEWNET = 0x40000000;
@@ -33,6 +33,17 @@ export function mount(source: string, target: string, type: string, flags: numbe
 
 export function unmount(target: string, flags = 0): void {
   call("umount2", target, target, flags);
+}
+
+/** Takes the exclusive advisory lock of an open file (flock(2)) if nobody has it; true if it did. */
+export function tryLockFile(fd: number): boolean {
+  try {
+    call("flock", undefined, fd, 2 | 4);
+    return true;
+  } catch (error) {
+    if (hasErrno(error, "EAGAIN") || hasErrno(error, "EWOULDBLOCK")) return false;
+    throw error;
+  }
 }
 
 /** Waits for the exclusive advisory lock of an open file (flock(2)); closing the file gives it back. */

@@ -162,7 +162,7 @@ export async function hear(fd: number, servers: readonly Server[]): Promise<stri
 
 /** Connects from `namespace`, and waits for the answer of whichever server got it. */
 export async function dial(namespace: NetnsHandle, servers: readonly Server[], d: Dial): Promise<Outcome> {
-  const { ip, port, protocol = "tcp", sourcePort, timeoutMs = 400 } = d;
+  const { ip, port, protocol = "tcp", sourcePort, timeoutMs = 3000 } = d;
   const family = familyOf(ip);
   const bind = sourcePort === undefined ? undefined : { ip: ANY[family], port: sourcePort };
   const fd = socketIn(namespace, family, protocol, bind);

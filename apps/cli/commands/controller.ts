@@ -1,0 +1,79 @@
+/** weft controller: says of each node of a cluster whether its network works. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { createLogger, fdWriter, WeftError } from "@weft/base";
+import type { Command } from "commander";
+import { example } from "../help.ts";
+import { print } from "../output.ts";
+import { parseDuration } from "./agent.ts";
+
+interface Flags {
+  readonly namespace?: string;
+  readonly identity?: string;
+  readonly grace: string;
+  readonly readyFile?: string;
+  readonly kubeconfig?: string;
+}
+
+export function controllerCommand(program: Command): void {
+  const controller = program
+    .command("controller")
+    .description("run the cluster's controller: it says of each node whether its network works")
+    .option("--namespace <name>", "namespace of agents and lease (default: that of the credentials)")
+    .option(
+      "--identity <name>",
+      "begins its name in the election, which is unique (default: the host's name)",
+    )
+    .option("--grace <duration>", "how long an agent may be away before its node has no network", "60s")
+    .option("--ready-file <file>", "where to say whether the API server answers, for weft controller ready")
+    .option("--kubeconfig <file>", "the cluster (in a pod: its service account)")
+    .action(async (flags: Flags) => {
+      const grace = parseDuration(flags.grace);
+      if (grace <= 0) {
+        throw new WeftError("invalid", `--grace ${flags.grace} is no time`, { hint: "Write it like 60s." });
+      }
+      const { createClient, loadCredentials } = await import("@weft/cluster/client");
+      const { runController } = await import("@weft/controller");
+      const { VERSION } = await import("@weft/agent");
+      // Of a container that was started again.
+      if (flags.readyFile !== undefined) rmSync(flags.readyFile, { force: true });
+      const logger = createLogger(fdWriter(2));
+      const client = createClient({
+        credentials: loadCredentials(flags.kubeconfig === undefined ? {} : { path: flags.kubeconfig }),
+        userAgent: `weft-controller/${VERSION}`,
+        logger,
+      });
+      const stopping = new AbortController();
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stopping.abort());
+      const namespace = flags.namespace ?? client.namespace;
+      logger.info("starting", { version: VERSION, server: client.server, namespace });
+      await runController({
+        client,
+        namespace,
+        // A process that was started again in its pod is another one: it must not take itself for the last holder.
+        identity: `${flags.identity ?? hostname()}_${crypto.randomUUID().slice(0, 8)}`,
+        grace,
+        logger,
+        signal: stopping.signal,
+        onContact: (fault) => {
+          if (flags.readyFile !== undefined) writeFileSync(flags.readyFile, fault ?? "");
+        },
+      });
+      client.close();
+      process.exit(0);
+    });
+  example(controller, "weft controller --kubeconfig ~/.kube/config --namespace weft-system");
+
+  const ready = controller
+    .command("ready")
+    .description("exit code 0 when the controller beside this has reached the API server")
+    .requiredOption("--file <file>", "what the controller was given as --ready-file")
+    .action(({ file }: { file: string }) => {
+      const fault = existsSync(file) ? readFileSync(file, "utf8") : "the controller is starting";
+      if (fault === "") return print("ready");
+      throw new WeftError("unavailable", fault, {
+        hint: "Is the address right that was given to weft install as --api-server?",
+      });
+    });
+  example(ready, "weft controller ready --file /tmp/ready");
+}

@@ -1,0 +1,151 @@
+/**
+ * The controller: all of its wiring.
+ *
+ *   Nodes --watch--> rows --+                                     +--> condition NetworkUnavailable
+ *                           +--> queue of nodes --> wantedOf() ---+--> start-up taint removed
+ *   agents' pods --watch--> +       ^                             +--> event
+ *                                   +--- grace over, write failed: look again later
+ *
+ * Several run; the holder of the lease does this, the others wait. Whoever begins to lead reads everything anew and
+ * writes only what is different, so a change of leaders changes nothing. How long an agent has not been ready counts
+ * from when this leader first saw it: a new leader gives every node the whole grace again.
+ */
+import { type Clock, describeError, isNotFound, type Logger, systemClock } from "@weft/base";
+import {
+  type ApiClient,
+  getObject,
+  LEASES,
+  NODES,
+  PODS,
+  pathOf,
+  runLeaderElection,
+  watchResource,
+} from "@weft/cluster/client";
+import { type AgentPod, decodeNode, decodePod } from "./decode.ts";
+import { NodeKeeper } from "./keeper.ts";
+import type { NodeRow } from "./node-state.ts";
+
+export interface ControllerOptions {
+  readonly client: ApiClient;
+  /** Where the agents' pods and the lease are. */
+  readonly namespace: string;
+  /** Unique among the controllers: the pod's name. */
+  readonly identity: string;
+  /** Milliseconds that an agent may be away before its node is declared to be without a network. */
+  readonly grace: number;
+  readonly logger: Logger;
+  /** Ends it; a lease that is held is released. */
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  /** Hears why the API server cannot be used, whenever that changes; undefined once it could, and then no more. */
+  readonly onContact?: (fault: string | undefined) => void;
+  /** Times of the election, for tests. */
+  readonly election?: { leaseDuration: number; renewDeadline: number; retryPeriod: number };
+}
+
+export const LEASE = "weft-controller";
+export const AGENT_SELECTOR = "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent";
+
+const RETRY_MS = 2000;
+const CONTACT_MS = 5000;
+
+/** Takes part in the election, and works while it leads. Resolves when the signal has ended it. */
+export async function runController(options: ControllerOptions): Promise<void> {
+  const { client, namespace, identity, logger, signal, clock, election } = options;
+  await contact(options);
+  await runLeaderElection({
+    client,
+    namespace,
+    name: LEASE,
+    identity,
+    signal,
+    logger,
+    ...(clock === undefined ? {} : { clock }),
+    ...election,
+    onNewLeader: (leader) => logger.info("the leader is", { leader }),
+    onStart: (leading) => lead(options, leading),
+  });
+}
+
+/** Waits until the lease can be read, or is not there yet: with that the server, its certificate and the rights are right. */
+async function contact({
+  client,
+  namespace,
+  logger,
+  signal,
+  onContact,
+  clock,
+}: ControllerOptions): Promise<void> {
+  let told = "";
+  while (!signal.aborted) {
+    let fault: string | undefined;
+    try {
+      await getObject(client, LEASES, { namespace, name: LEASE }, { signal, timeout: CONTACT_MS });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!isNotFound(error)) fault = describeError(error);
+    }
+    if (fault === undefined) return onContact?.(undefined);
+    if (fault !== told) {
+      logger.warn("the API server cannot be used", { error: fault });
+      onContact?.(fault);
+      told = fault;
+    }
+    await new Promise<void>((resolve) => (clock ?? systemClock).setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** Until the signal. */
+async function lead(options: ControllerOptions, signal: AbortSignal): Promise<void> {
+  const { client, namespace, logger, clock = systemClock } = options;
+  const nodes = new Map<string, NodeRow>();
+  const pods = new Map<string, AgentPod>();
+  const keeper = new NodeKeeper(options, signal, nodes, (name) =>
+    [...pods.values()].some((p) => p.node === name && p.ready),
+  );
+  const nodeWatch = watchResource<NodeRow>({
+    client,
+    path: pathOf(NODES),
+    decode: decodeNode,
+    clock,
+    logger,
+    onChange({ reset, changes }) {
+      if (reset) nodes.clear();
+      for (const { key, after } of changes) {
+        if (after === undefined) nodes.delete(key);
+        else nodes.set(key, after);
+        keeper.look(key);
+      }
+    },
+  });
+  const podWatch = watchResource<AgentPod>({
+    client,
+    path: pathOf(PODS, { namespace }),
+    labelSelector: AGENT_SELECTOR,
+    decode: decodePod,
+    clock,
+    logger,
+    onChange({ reset, changes }) {
+      const touched = new Set(changes.flatMap((c) => [c.before?.node, c.after?.node]));
+      if (reset) {
+        for (const { node } of pods.values()) touched.add(node);
+        pods.clear();
+      }
+      for (const { key, after } of changes) {
+        if (after === undefined) pods.delete(key);
+        else pods.set(key, after);
+      }
+      for (const node of touched) if (node !== undefined) keeper.look(node);
+    },
+  });
+  // Nothing is judged before both are complete: half a reading has nodes without agents.
+  void Promise.all([nodeWatch.ready, podWatch.ready]).then(
+    () => keeper.start(),
+    () => {},
+  );
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  await Promise.all([nodeWatch.stop(), podWatch.stop(), keeper.stop()]);
+}

@@ -1,0 +1,2 @@
+/** The cluster's controller. */
+export { type ControllerOptions, runController } from "./controller.ts";

@@ -1,0 +1,144 @@
+/**
+ * Brings nodes to what they should say, one after the other. A node is looked at when it or its agent changed, when a
+ * grace is over, and some time after whatever went wrong.
+ */
+import { type Clock, describeError, isNotFound, systemClock } from "@weft/base";
+import { createEventRecorder } from "@weft/cluster/client";
+import type { ControllerOptions } from "./controller.ts";
+import { type NodeRow, wantedOf } from "./node-state.ts";
+import { removeStartupTaint, writeCondition } from "./write.ts";
+
+type KeeperOptions = Pick<ControllerOptions, "client" | "identity" | "grace" | "logger" | "clock">;
+
+const RETRY_MS = 2000;
+
+export class NodeKeeper {
+  readonly #options: KeeperOptions;
+  readonly #signal: AbortSignal;
+  readonly #nodes: ReadonlyMap<string, NodeRow>;
+  readonly #agentReady: (node: string) => boolean;
+  readonly #clock: Clock;
+  readonly #events: ReturnType<typeof createEventRecorder>;
+  readonly #queue = new Set<string>();
+  readonly #timers = new Map<string, () => void>();
+  /** Since when an agent is not ready, by the monotonic clock. */
+  readonly #since = new Map<string, number>();
+  #started = false;
+  #running: Promise<void> | undefined;
+
+  constructor(
+    options: KeeperOptions,
+    signal: AbortSignal,
+    nodes: ReadonlyMap<string, NodeRow>,
+    agentReady: (node: string) => boolean,
+  ) {
+    this.#options = options;
+    this.#signal = signal;
+    this.#nodes = nodes;
+    this.#agentReady = agentReady;
+    this.#clock = options.clock ?? systemClock;
+    this.#events = createEventRecorder({
+      client: options.client,
+      controller: "weft.network/controller",
+      instance: options.identity,
+      logger: options.logger,
+      clock: this.#clock,
+    });
+  }
+
+  start(): void {
+    this.#started = true;
+    for (const name of this.#nodes.keys()) this.#queue.add(name);
+    this.#work();
+  }
+
+  look(name: string): void {
+    this.#queue.add(name);
+    this.#work();
+  }
+
+  async stop(): Promise<void> {
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+    await this.#running;
+    await this.#events.stop();
+  }
+
+  #work(): void {
+    if (!this.#started || this.#running !== undefined || this.#signal.aborted) return;
+    this.#running = this.#drain().finally(() => {
+      this.#running = undefined;
+      if (this.#queue.size > 0) this.#work();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    for (const name of this.#queue) {
+      if (this.#signal.aborted) return;
+      this.#queue.delete(name);
+      this.#timers.get(name)?.();
+      this.#timers.delete(name);
+      try {
+        await this.#keep(name);
+      } catch (error) {
+        if (this.#signal.aborted || isNotFound(error)) continue;
+        this.#options.logger.warn("a node could not be written", { node: name, error: describeError(error) });
+        this.#later(name, RETRY_MS);
+      }
+    }
+  }
+
+  #later(name: string, milliseconds: number): void {
+    this.#timers.get(name)?.();
+    this.#timers.set(
+      name,
+      this.#clock.setTimeout(() => this.look(name), milliseconds),
+    );
+  }
+
+  async #keep(name: string): Promise<void> {
+    const node = this.#nodes.get(name);
+    if (node === undefined) {
+      this.#since.delete(name);
+      return;
+    }
+    const { client, grace, logger } = this.#options;
+    const wanted = wantedOf(node, this.#notReadyFor(name), grace);
+    if (wanted.lookAgain !== undefined) this.#later(name, wanted.lookAgain);
+    const context = {
+      client,
+      signal: this.#signal,
+      now: `${new Date(this.#clock.now()).toISOString().slice(0, 19)}Z`,
+    };
+    const { condition } = wanted;
+    if (condition !== undefined) {
+      await writeCondition(context, name, condition);
+      logger.info("condition written", { node: name, reason: condition.reason });
+      this.#tell(
+        node,
+        condition.status === "True" ? "Warning" : "Normal",
+        condition.reason,
+        condition.message,
+      );
+    }
+    if (wanted.removeTaint && (await removeStartupTaint(context, name)))
+      logger.info("start-up taint removed", { node: name });
+  }
+
+  #notReadyFor(name: string): number | undefined {
+    if (this.#agentReady(name)) {
+      this.#since.delete(name);
+      return undefined;
+    }
+    const now = this.#clock.monotonic();
+    const since = this.#since.get(name) ?? now;
+    this.#since.set(name, since);
+    return now - since;
+  }
+
+  #tell({ name, uid }: NodeRow, type: "Normal" | "Warning", reason: string, note: string): void {
+    // The kubelet's events about a node have its name as the UID, and kubectl describe looks for that.
+    const regarding = { apiVersion: "v1", kind: "Node", name, uid: uid ?? name };
+    this.#events.record({ regarding, type, reason, action: "Reporting", note });
+  }
+}
