@@ -27,6 +27,8 @@ export interface ClusterOptions {
   readonly racks: readonly number[];
   readonly network: Network;
   readonly programs: Programs;
+  /** False: nodes run no kube-proxy, because the network serves services itself. Default true. */
+  readonly kubeProxy?: boolean;
 }
 
 export interface Node {
@@ -105,7 +107,8 @@ export class Cluster {
     const machine = await this.boot(name, rack, CONTROL_NUMBER + number);
     const { server, ranges, options } = this;
     const authority = this.authority as Authority;
-    await startNode({ machine, addresses, server, authority, ranges, programs: options.programs });
+    const { programs, kubeProxy = true } = options;
+    await startNode({ machine, addresses, server, authority, ranges, programs, kubeProxy });
     const podCIDRs = await until(`${name} has pod ranges`, 30, async () => {
       const said = await this.kubectl(["get", "node", name, "-o", "jsonpath={.spec.podCIDRs[*]}"]);
       return said === "" ? undefined : said.split(" ");

@@ -30,10 +30,11 @@ const build = Bun.spawnSync(
     // A plugin lives some milliseconds: what it does not use must not be read.
     "--splitting",
     ...(VERSION === undefined ? [] : ["--define", `BUILD_VERSION=${JSON.stringify(VERSION)}`]),
-    // The worker is found beside the entry, as its source stands beside the one that starts it.
+    // The workers are found beside the entry, as their sources stand beside the ones that start them.
     "--root=apps/agent",
     "apps/cli/main.ts",
     "apps/agent/cluster-thread.ts",
+    "apps/agent/services-thread.ts",
     "--outfile",
     `${OUT}.new`,
   ],

@@ -12,13 +12,15 @@
  *                                                v                                   |
  *                                       reconcilers --> kernel --events--> DriftWatch
  *
+ *   settings --> services thread (worker): services -> compiler -> a plan and reconcilers of its own --> kernel
+ *
  * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the
  * cluster thread, first comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
  */
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
 import { dirname } from "node:path";
-import { createPlan } from "@weft/apply";
+import { createPlan, SERVICES_TABLE } from "@weft/apply";
 import { createLogger, describeError, fdWriter, type Logger, systemClock } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
 import { openLedger } from "@weft/ipam";
@@ -41,6 +43,8 @@ import { probeVxlan } from "./probe.ts";
 import { Readiness } from "./readiness.ts";
 import { attachmentRequest, gcRequest, pauseRequest } from "./requests.ts";
 import { type Handler, serveSocket } from "./server.ts";
+import { ServicesThread } from "./services-client.ts";
+import { serviceRoutes } from "./services-routes.ts";
 import { agentStatus } from "./status.ts";
 import { probeCapabilities, readUnderlay } from "./underlay.ts";
 import { VERSION } from "./version.ts";
@@ -75,6 +79,13 @@ export async function startAgent(
   if (ledger.rebooted) forgetOldBoot();
 
   const plan = createPlan({ kernel, clock: systemClock, logger, repairInterval: REPAIR_MS });
+  const services = new ServicesThread({
+    node: options.node,
+    source: options.source,
+    copy: options.servicesCopy,
+    hasLeftovers: () => kernel.nftables.tableExists("inet", SERVICES_TABLE),
+    logger,
+  });
   const known = new KnownPods();
   const pods = new PodPlan(plan, known);
   const readiness = new Readiness(
@@ -112,6 +123,7 @@ export async function startAgent(
     else plan.applier.resume();
     // Falls due when the pause ends, by itself too: what is changed meanwhile causes no repair of its own.
     plan.applier.requestRepair();
+    services.pause(milliseconds);
     logger.info(milliseconds > 0 ? "repair is paused" : "repair goes on", { milliseconds });
   };
 
@@ -123,7 +135,7 @@ export async function startAgent(
     process.exit(70);
   };
 
-  const status = (): unknown =>
+  const status = async (): Promise<unknown> =>
     agentStatus({
       node: options.node,
       startedAt,
@@ -135,6 +147,7 @@ export async function startAgent(
       known,
       waitingFor: () => readiness.waitingFor,
       pausedUntil: () => (paused() ? pausedUntil : undefined),
+      services: await services.status(),
     });
   const routes: Readonly<Record<string, Handler>> = {
     "POST /v1/cni/add": async (body, signal) => {
@@ -164,8 +177,13 @@ export async function startAgent(
       return {};
     },
     "POST /v1/alive": async () => ({}),
-    "GET /v1/status": async () => status(),
-    "GET /v1/drift": () => plan.drift(options.node),
+    "GET /v1/status": () => status(),
+    "GET /v1/drift": async () => [
+      ...(await plan.drift(options.node)),
+      // Those that somebody else serves, or nobody, cannot drift.
+      ...(await services.ask({ about: "drift" }).catch(() => [])),
+    ],
+    ...serviceRoutes(services),
     "POST /v1/pause": async (body) => {
       pause(pauseRequest(body));
       return { pausedUntil: paused() ? pausedUntil : undefined };
@@ -204,6 +222,7 @@ export async function startAgent(
     else if (message.type === "settings") {
       fabric.settings = message.settings;
       fabric.settingsError = message.error;
+      services.settings(message.settings);
       if (message.error !== undefined) logger.warn("settings are not taken over", { error: message.error });
     } else if (message.type === "source-errors") {
       fabric.sourceErrors = message.errors;
@@ -278,6 +297,7 @@ export async function startAgent(
       stopDrift();
       await server.stop();
       cluster.terminate();
+      await services.stop();
       await plan.applier.stop();
       ledger.close();
       letGo();

@@ -20,7 +20,12 @@ import type { Block, Node } from "@weft/model";
 import type { KnownPod } from "./known-pods.ts";
 
 export type ClusterSource =
-  | { readonly kind: "directory"; readonly directory: string }
+  | {
+      readonly kind: "directory";
+      readonly directory: string;
+      /** Where Services, EndpointSlices and ServiceCIDRs are; mostly the same directory. */
+      readonly services: string;
+    }
   | {
       readonly kind: "kubernetes";
       /** Undefined: KUBECONFIG, or the service account of the pod that this runs in. */

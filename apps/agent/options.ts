@@ -16,6 +16,8 @@ export interface AgentOptions {
   /** Copy of the settings in force: what counts when the file is invalid at the next start. */
   readonly lastSettings: string;
   readonly conflist: string;
+  /** The last known services of an API. */
+  readonly servicesCopy: string;
   /** Where /proc/sys can be written, when not there. */
   readonly sysctls: string | undefined;
 }
@@ -25,6 +27,7 @@ export interface AgentFlags {
   readonly root?: string;
   readonly cluster?: string;
   readonly kubeconfig?: string;
+  readonly services?: string;
   readonly settings?: string;
   readonly sysctls?: string;
 }
@@ -44,19 +47,30 @@ export function agentOptions(flags: AgentFlags): AgentOptions {
     ledger: `${root}/var/lib/weft/ledger.sqlite`,
     lastSettings: `${root}/var/lib/weft/settings.json`,
     conflist: `${root}/etc/cni/net.d/10-weft.conflist`,
+    servicesCopy: `${root}/var/lib/weft/services.sqlite`,
     sysctls: flags.sysctls,
   };
 }
 
 /** What is named; else the service account of the pod that this runs in; else a directory. */
-function sourceOf({ cluster, kubeconfig }: AgentFlags, root: string): ClusterSource {
+function sourceOf({ cluster, kubeconfig, services }: AgentFlags, root: string): ClusterSource {
   if (cluster !== undefined && kubeconfig !== undefined) {
     throw new WeftError("invalid", "--cluster and --kubeconfig name two sources", {
       hint: "Give one of them.",
     });
   }
   if (cluster === undefined && (kubeconfig !== undefined || isInCluster())) {
+    if (services !== undefined) {
+      throw new WeftError(
+        "invalid",
+        "--services names a directory, and services come from the Kubernetes API",
+        {
+          hint: "Leave it out, or give --cluster as well.",
+        },
+      );
+    }
     return { kind: "kubernetes", kubeconfig, copy: `${root}/var/lib/weft/cluster.json` };
   }
-  return { kind: "directory", directory: cluster ?? `${root}/etc/weft/cluster` };
+  const directory = cluster ?? `${root}/etc/weft/cluster`;
+  return { kind: "directory", directory, services: services ?? directory };
 }

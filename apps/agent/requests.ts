@@ -44,6 +44,17 @@ export function pauseRequest(body: unknown): number {
   throw invalid("milliseconds must be a number from 0 to 86400000");
 }
 
+/** Which service is meant. Throws "invalid". */
+export function serviceRequest(body: unknown): { readonly namespace: string; readonly name: string } {
+  const fields = object(body, "the body");
+  const text = (field: "namespace" | "name"): string => {
+    const value = fields[field];
+    if (typeof value === "string" && value !== "" && value.length <= 253) return value;
+    throw invalid(`${field} must be a name`);
+  };
+  return { namespace: text("namespace"), name: text("name") };
+}
+
 function object(value: unknown, what: string): Fields {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
   throw invalid(`${what} must be an object`);

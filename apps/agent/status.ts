@@ -5,7 +5,14 @@ import { NFT_TABLE } from "@weft/apply";
 import { describeError } from "@weft/base";
 import type { Ledger } from "@weft/ipam";
 import type { Kernel } from "@weft/kernel/port";
-import type { AgentStatus, ForeignChain, PlanTableStatus, RowStatus } from "@weft/model";
+import type {
+  AgentStatus,
+  ForeignChain,
+  PlanRow,
+  PlanTableStatus,
+  RowStatus,
+  ServicesStatus,
+} from "@weft/model";
 import type { FabricState } from "./fabric-state.ts";
 import type { KnownPods } from "./known-pods.ts";
 import type { PodPlan } from "./pod-plan.ts";
@@ -23,6 +30,7 @@ export interface StatusSources {
   readonly known: KnownPods;
   readonly waitingFor: () => string | undefined;
   readonly pausedUntil: () => number | undefined;
+  readonly services: ServicesStatus;
 }
 
 export function agentStatus(s: StatusSources): AgentStatus {
@@ -51,12 +59,20 @@ export function agentStatus(s: StatusSources): AgentStatus {
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     source: s.fabric.sourceState,
     sourceErrors: s.fabric.sourceErrors,
+    services: s.services,
   };
 }
 
-function tableStatus({ kind, table, reconciler, repairs }: Plan["kinds"][number]): PlanTableStatus {
+/** Of a table with more rows than `most`, the items are those in error alone. */
+export function tableStatus(
+  { kind, table, reconciler, repairs }: Plan["kinds"][number],
+  most = Number.POSITIVE_INFINITY,
+): PlanTableStatus {
   const summary = reconciler.summary();
-  const items = [...table.rows()].map((row): RowStatus => {
+  const isFaulty = (row: PlanRow): boolean => reconciler.status(table.keyOf(row))?.state === "error";
+  const few = table.size <= most;
+  const shown = few ? table.rows() : summary.errors === 0 ? [] : table.rows().filter(isFaulty).slice(0, most);
+  const items = shown.map((row): RowStatus => {
     const key = table.keyOf(row);
     const status = reconciler.status(key);
     return {

@@ -11,6 +11,7 @@ import { installCommand } from "./commands/install.ts";
 import { labCommand } from "./commands/lab.ts";
 import { migrateCommand } from "./commands/migrate.ts";
 import { serverCommand } from "./commands/server.ts";
+import { serviceCommand } from "./commands/service.ts";
 import { statusCommand } from "./commands/status.ts";
 import { uninstallCommand } from "./commands/uninstall.ts";
 import { workloadCommand } from "./commands/workload.ts";
@@ -31,6 +32,7 @@ export function buildProgram(): Command {
   uninstallCommand(program);
   migrateCommand(program);
   imageCommand(program);
+  serviceCommand(program);
   agentCommand(program);
   controllerCommand(program);
   serverCommand(program);

@@ -21,6 +21,7 @@ export interface NodeOptions {
   readonly authority: Authority;
   readonly ranges: Ranges;
   readonly programs: Programs;
+  readonly kubeProxy: boolean;
 }
 
 export async function startNode(options: NodeOptions): Promise<void> {
@@ -33,6 +34,7 @@ export async function startNode(options: NodeOptions): Promise<void> {
   });
   for (const archive of programs.images) await importImage(machine, archive);
   startKubelet(options);
+  if (!options.kubeProxy) return;
   machine.service("kube-proxy", ["kube-proxy", "--config=/var/lib/kube-proxy/config.yaml"]).start();
 }
 

@@ -99,6 +99,12 @@ export interface WeftStatus {
   }[];
   readonly problems: readonly unknown[];
   readonly settings: { readonly backend: string };
+  readonly services: {
+    readonly state: string;
+    readonly why?: string;
+    readonly frontends: number;
+    readonly plan: readonly { readonly rows: number; readonly done: number }[];
+  };
   readonly source: string;
   readonly sourceErrors: readonly string[];
 }

@@ -133,7 +133,7 @@ export const probes: Case = {
 };
 
 export const services: Case = {
-  name: "services by kube-proxy: cluster addresses from pods, node ports from outside",
+  name: "services: cluster addresses from pods, node ports from outside",
   async run(cluster) {
     const pods = await standing(cluster);
     const { families } = cluster.ranges;

@@ -2,10 +2,11 @@
 import { weftNetwork } from "../networks/weft.ts";
 import { becomesReady, changesBackend } from "./backends.ts";
 import { restored } from "./backup.ts";
-import { COMMON, deletion, podsReachPods } from "./common.ts";
+import { COMMON, deletion, podsReachPods, services } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
 import { drain, removed, renumbered, reregistered, takenRange } from "./nodes.ts";
 import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
+import { apiService, losersAreTold, policies } from "./services.ts";
 import type { Suite } from "./suite.ts";
 
 export const weftSuites: readonly Suite[] = [
@@ -39,6 +40,17 @@ export const weftSuites: readonly Suite[] = [
       removed,
       restored,
     ],
+  },
+  {
+    title: "weft-services",
+    cluster: () => ({
+      name: "wefts",
+      families: "dual",
+      racks: [1, 2],
+      network: weftNetwork({ backend: "auto" }),
+      kubeProxy: false,
+    }),
+    cases: [podsReachPods, services, apiService, policies, losersAreTold],
   },
   {
     title: "weft-ipv4",

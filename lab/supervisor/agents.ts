@@ -17,6 +17,8 @@ const GRACE_MS = 2000;
 export interface AgentOptions {
   readonly lab: string;
   readonly executable: string;
+  /** Directory of the lab's manifests: services are the agents' business. */
+  readonly manifests: string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly changed: () => void;
@@ -57,6 +59,8 @@ export class Agent {
           paths.node(name),
           "--cluster",
           paths.cluster,
+          "--services",
+          options.manifests,
           "--settings",
           paths.settings,
         ],

@@ -2,6 +2,7 @@
  * The supervisor: one process for each lab, for as long as the lab is up.
  *
  *   manifests/ --watchDirectory--> Pods --schedule--> PodRunner --CNI--> NodeNetwork (one a node)
+ *       services and their slices in there are read by the agents themselves
  *                                                        |
  *   Agent (one a node) --ready-----------------> KeepRunning (containers)
  *
@@ -11,6 +12,7 @@
  * them, runs CNI DEL for every attachment in the nodes' caches, and starts the pods anew.
  */
 import { chmodSync, unlinkSync } from "node:fs";
+import { resolve } from "node:path";
 import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
 import { type DirectoryWatch, watchDirectory } from "@weft/cluster";
 import type { Pod } from "@weft/model";
@@ -54,6 +56,7 @@ class Supervisor {
   readonly #lab: string;
   readonly #labOptions: LabOptions;
   readonly #executable: string;
+  readonly #manifests: string;
   readonly #logger: Logger;
   readonly #startedAt = Date.now();
   readonly #agents: ReadonlyMap<string, Agent>;
@@ -72,11 +75,13 @@ class Supervisor {
     this.#executable = executable;
     this.#logger = logger;
     const clock = systemClock;
+    this.#manifests = resolve(options.manifests ?? labPaths(lab).manifests);
     const changed = (): void => this.#changed();
     const agent = (node: PlannedNode): Agent =>
       new Agent(new NodeNetwork(lab, node), {
         lab,
         executable,
+        manifests: this.#manifests,
         clock,
         logger,
         changed,
@@ -102,8 +107,7 @@ class Supervisor {
     this.#serve(stop);
     this.#unmanage = manageUnderlay(planTopology(this.#labOptions), this.#logger);
     for (const agent of this.#agents.values()) agent.start();
-    const paths = labPaths(this.#lab);
-    this.#watch = watchDirectory(this.#labOptions.manifests ?? paths.manifests, (rows) => {
+    this.#watch = watchDirectory(this.#manifests, (rows) => {
       this.#sourceErrors = rows.errors;
       this.#sourceWarnings = rows.warnings;
       for (const error of rows.errors) this.#logger.error("manifest", { error });

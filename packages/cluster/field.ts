@@ -37,6 +37,22 @@ export class Field {
     return new Field(inside, [...this.path, key], this.#faults);
   }
 
+  /** The same place; what is wrong inside of it goes to `faults`, and is no fault of the whole object. */
+  reportingTo(faults: Fault[]): Field {
+    return new Field(this.value, this.path, faults);
+  }
+
+  /** The item of a list, faults of which go to `faults`, if given. */
+  child(index: number, faults: Fault[] = this.#faults): Field {
+    const item: unknown = Array.isArray(this.value) ? this.value[index] : undefined;
+    return new Field(item, [...this.path, index], faults);
+  }
+
+  /** The same place with another value in it. */
+  withValue(value: unknown): Field {
+    return new Field(value, this.path, this.#faults);
+  }
+
   fault(message: string): void {
     this.#faults.push({ path: this.path, message });
   }
@@ -106,6 +122,10 @@ export class Field {
     return [];
   }
 }
+
+/** "spec.ports[1].port: Invalid value: 0: ..." */
+export const faultText = ({ path, message }: Fault): string =>
+  path.length === 0 ? message : `${pathText(path)}: ${message}`;
 
 /** "spec.containers[0].image"; what is no plain word stands in brackets: "metadata.labels[example.com/app]". */
 export function pathText(path: Path): string {

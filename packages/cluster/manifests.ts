@@ -1,6 +1,6 @@
 /** The objects of several files put together: duplicates and contradictions between them. */
 import { familyOf, makePrefix, overlaps, prefixIp, prefixLength } from "@weft/base";
-import type { Block, Node, Pod } from "@weft/model";
+import type { Block, EndpointSlice, Node, Pod, Service, ServiceRange } from "@weft/model";
 import { type FileReading, type ManifestObject, readObjects } from "./objects.ts";
 
 export interface ManifestRows {
@@ -10,6 +10,9 @@ export interface ManifestRows {
   readonly blocks: readonly Block[];
   /** By namespace and name. */
   readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
+  readonly serviceRanges: readonly ServiceRange[];
   /** Each with file and line: fields and kinds that have no effect. */
   readonly warnings: readonly string[];
   /** Each with file and line: what gave no rows, and why. */
@@ -71,6 +74,9 @@ export function combine(files: readonly FileRows[]): ManifestRows {
     nodes: objects.flatMap((o) => o.nodes.map((n) => nodes.get(n) ?? n)),
     blocks: objects.flatMap((o) => o.blocks.filter((b) => blocks.has(b))),
     pods: objects.flatMap((o) => o.pods),
+    services: objects.flatMap((o) => o.services),
+    endpointSlices: objects.flatMap((o) => o.endpointSlices),
+    serviceRanges: objects.flatMap((o) => o.serviceRanges),
     warnings: files.flatMap((f) => f.warnings),
     errors,
     conflicts: found.conflicts,

@@ -15,6 +15,11 @@ export interface Metadata {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** Label of what another proxy than the cluster's own serves (KEP-2447); such a Service is not ours. */
+export const PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name";
+/** Label of what no proxy serves. */
+export const HEADLESS_LABEL = "service.kubernetes.io/headless";
+
 export function readMetadata(object: Field, notes: Notes): Metadata {
   const metadata = object.at("metadata");
   noteOthers(metadata, METADATA_INFORMATION, METADATA_KNOWN, notes);

@@ -1,32 +1,15 @@
 /** Node (v1) into a Node row and the Block rows of its pod ranges. */
-import {
-  describeError,
-  familyOf,
-  hintOf,
-  type IpAddress,
-  overlaps,
-  type Prefix,
-  parseIp,
-  parsePrefix,
-} from "@weft/base";
+import { familyOf, type IpAddress, overlaps, type Prefix } from "@weft/base";
 import { type Block, NETWORK_LABEL, type Node, type NodeNetwork } from "@weft/model";
-import type { Field } from "./field.ts";
+import { prefixOf, refuseSpecial, unicastOf } from "./addresses.ts";
+import { type Field, isMapping } from "./field.ts";
 import { type Metadata, originOf, readMetadata } from "./metadata.ts";
 import { hasEffect, NODE_SPEC_KNOWN, type Notes, noteOthers } from "./unhonoured.ts";
 
 const ADDRESS_TYPES = ["InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"];
 
-/** Ranges that have a meaning of their own and can hold neither a node nor pods (RFC 6890). */
-const SPECIAL: readonly [range: string, what: string][] = [
-  ["0.0.0.0/8", '"this network"'],
-  ["127.0.0.0/8", "loopback"],
-  ["169.254.0.0/16", "link-local"],
-  ["224.0.0.0/4", "multicast"],
-  ["240.0.0.0/4", "reserved"],
-  ["::/127", "unspecified and loopback"],
-  ["fe80::/10", "link-local"],
-  ["ff00::/8", "multicast"],
-];
+const ZONE_LABEL = "topology.kubernetes.io/zone";
+const AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler";
 
 export interface NodeRows {
   readonly node: Node;
@@ -43,14 +26,24 @@ export function readNode(object: Field, notes: Notes): NodeRows {
     return { prefix, node: name, origin: originOf("Node", metadata, false, field) };
   });
   const addresses = readAddresses(object.at("status").at("addresses"));
+  const zone = metadata.labels[ZONE_LABEL];
   const network = networkOf(metadata);
-  const node = {
+  const node: Node = {
     name,
     addresses,
+    ...(zone === undefined || zone === "" ? {} : { zone }),
+    ...(isLeaving(object) ? { leaving: true as const } : {}),
     origin: originOf("Node", metadata, false),
     ...(network === undefined ? {} : { network }),
   };
   return { node, blocks };
+}
+
+/** Deleted, or chosen by the cluster autoscaler: what kube-proxy's health server answers 503 for (KEP-3836). */
+function isLeaving(object: Field): boolean {
+  if (hasEffect(object.at("metadata").at("deletionTimestamp").value)) return true;
+  const taints = object.at("spec").at("taints").value;
+  return Array.isArray(taints) && taints.some((t: unknown) => isMapping(t) && t["key"] === AUTOSCALER_TAINT);
 }
 
 /** Any other value counts as none, as it does for the agents' DaemonSet: a slip must not take a node's routes away. */
@@ -70,9 +63,8 @@ function readAddresses(list: Field): IpAddress[] {
     if (type !== "InternalIP") continue;
     internal++;
     const address = item.at("address");
-    const text = address.requiredString();
-    const ip = text === undefined ? undefined : parsed(address, text, parseIp);
-    if (ip === undefined || refuseSpecial(address, `${ip}/${ip.includes(":") ? 128 : 32}`)) continue;
+    const ip = unicastOf(address);
+    if (ip === undefined) continue;
     if (!found.some((other) => familyOf(other) === familyOf(ip))) found.push(ip);
   }
   if (internal === 0 && (!list.present || Array.isArray(list.value))) {
@@ -92,30 +84,13 @@ function readRanges(spec: Field): { prefix: Prefix; field: string }[] {
   const fields = first === undefined && hasEffect(single.value) ? [single] : items;
   const ranges: { prefix: Prefix; field: string }[] = [];
   for (const field of fields) {
-    const text = field.requiredString();
-    const prefix = text === undefined ? undefined : parsed(field, text, parsePrefix);
+    const prefix = prefixOf(field);
     if (prefix === undefined || refuseSpecial(field, prefix)) continue;
     const other = ranges.find((r) => overlaps(r.prefix, prefix));
     if (other !== undefined) field.invalid(`overlaps ${other.prefix} of ${other.field}`);
     else ranges.push({ prefix, field: field.text });
   }
   return ranges;
-}
-
-function refuseSpecial(field: Field, prefix: string): boolean {
-  const special = SPECIAL.find(([range]) => overlaps(range, prefix));
-  if (special !== undefined) field.invalid(`must not touch ${special[0]} (${special[1]})`);
-  return special !== undefined;
-}
-
-function parsed<T>(field: Field, text: string, parse: (text: string) => T): T | undefined {
-  try {
-    return parse(text);
-  } catch (error) {
-    const hint = hintOf(error);
-    field.invalid(hint === undefined ? describeError(error) : `${describeError(error)}. ${hint}`);
-    return undefined;
-  }
 }
 
 export const unsupported = (value: string, allowed: readonly string[]): string =>

@@ -1,11 +1,14 @@
 /** The objects of one file, each with its rows or its faults. */
 import { shownValue } from "@weft/base";
-import type { Block, Node, Pod } from "@weft/model";
+import type { Block, EndpointSlice, Node, Pod, Service, ServiceRange } from "@weft/model";
 import { type ParsedDocument, type Path, readDocuments, type TextFault } from "./documents.ts";
-import { type Fault, Field, isMapping, pathText } from "./field.ts";
+import { readEndpointSlice } from "./endpoint-slice.ts";
+import { type Fault, Field, faultText, isMapping, pathText } from "./field.ts";
 import { readNode } from "./node.ts";
 import { readPod } from "./pod.ts";
-import type { Notes } from "./unhonoured.ts";
+import { readService } from "./service.ts";
+import { readServiceCidr } from "./service-cidr.ts";
+import { type Notes, noNotes } from "./unhonoured.ts";
 
 /** An object without faults and the rows it asks for. */
 export interface ManifestObject {
@@ -16,6 +19,9 @@ export interface ManifestObject {
   readonly nodes: readonly Node[];
   readonly blocks: readonly Block[];
   readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
+  readonly serviceRanges: readonly ServiceRange[];
   /** Milliseconds since the epoch, of an object that a server has made; undefined: as old as can be. */
   readonly created?: number;
 }
@@ -26,16 +32,34 @@ export interface FileReading {
   readonly errors: readonly string[];
 }
 
-type Rows = Pick<ManifestObject, "nodes" | "blocks" | "pods">;
+type Rows = Omit<ManifestObject, "key" | "place" | "created">;
 
-/** Kinds that become rows: a new one is one line here. All are of the core group, apiVersion v1. */
-const KINDS: Readonly<Record<string, (object: Field, notes: Notes) => Rows>> = {
-  Node: (object, notes) => {
-    const { node, blocks } = readNode(object, notes);
-    return { nodes: [node], blocks, pods: [] };
-  },
-  Pod: (object, notes) => ({ nodes: [], blocks: [], pods: [readPod(object, notes)] }),
+export const NO_ROWS: Rows = {
+  nodes: [],
+  blocks: [],
+  pods: [],
+  services: [],
+  endpointSlices: [],
+  serviceRanges: [],
 };
+
+/** Kinds that become rows, by apiVersion and kind: a new one is one line here. */
+const KINDS: Readonly<Record<string, (object: Field, notes: Notes) => Partial<Rows>>> = {
+  "v1 Node": (object, notes) => {
+    const { node, blocks } = readNode(object, notes);
+    return { nodes: [node], blocks };
+  },
+  "v1 Pod": (object, notes) => ({ pods: [readPod(object, notes)] }),
+  "v1 Service": (object, notes) => ({ services: [readService(object, notes)] }),
+  "discovery.k8s.io/v1 EndpointSlice": (object, notes) => {
+    const slice = readEndpointSlice(object, notes);
+    return slice === undefined ? {} : { endpointSlices: [slice] };
+  },
+  "networking.k8s.io/v1 ServiceCIDR": (object, notes) => ({ serviceRanges: readServiceCidr(object, notes) }),
+};
+
+/** Kinds of objects that have no namespace. */
+const CLUSTER_SCOPED: readonly string[] = ["Node", "ServiceCIDR"];
 
 /** A list may hold a list, as a hand can write; an alias of itself would never end. */
 const MAX_LIST_DEPTH = 2;
@@ -71,9 +95,9 @@ function readObject(
   const line = document.lineOf(base);
   const warn = (message: string): void => void out.warnings.push({ line, message });
   const report = (what: string): void => {
-    for (const { path, message } of faults) {
-      const text = path.length === 0 ? message : `${pathText(path)}: ${message}`;
-      out.errors.push({ line: document.lineOf([...base, ...path]), message: `${what}: ${text}` });
+    for (const fault of faults) {
+      const line = document.lineOf([...base, ...fault.path]);
+      out.errors.push({ line, message: `${what}: ${faultText(fault)}` });
     }
   };
   const position = base.length === 0 ? "object" : pathText(base);
@@ -83,14 +107,14 @@ function readObject(
     return;
   }
   // Items of a PodList, as the API answers it, do not repeat their kind.
-  const implied = root.at("kind").present ? undefined : /^(Node|Pod)List$/.exec(listKind ?? "")?.[1];
-  const kind = implied ?? root.at("kind").requiredString();
-  const version = implied === undefined ? root.at("apiVersion").requiredString() : "v1";
+  const implied = root.at("kind").present ? undefined : impliedKind(listKind);
+  const kind = implied?.kind ?? root.at("kind").requiredString();
+  const version = implied?.version ?? root.at("apiVersion").requiredString();
   if (kind === undefined || version === undefined) {
     report(position);
     return;
   }
-  if (version === "v1" && /^(Node|Pod)?List$/.test(kind)) {
+  if ((version === "v1" && kind === "List") || impliedKind(kind)?.version === version) {
     const items = root.at("items").items();
     if (base.length / 2 >= MAX_LIST_DEPTH) root.fault(`more than ${MAX_LIST_DEPTH} lists inside each other`);
     else for (const item of items) readObject(document, item.value, [...base, ...item.path], kind, out);
@@ -98,17 +122,30 @@ function readObject(
     return;
   }
   const what = `${kind} ${nameOf(root, kind)}`;
-  const read = version === "v1" && Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
+  const read = Object.hasOwn(KINDS, `${version} ${kind}`) ? KINDS[`${version} ${kind}`] : undefined;
   if (read === undefined) {
     warn(`${what}: ignored, Weft does not use kind ${kind} of ${version}`);
     return;
   }
-  const notes: Notes = { unhonoured: [], unknown: [] };
+  const notes = noNotes();
   const rows = read(root, notes);
   report(what);
   if (notes.unhonoured.length > 0) warn(`${what}: has no effect here: ${notes.unhonoured.join(", ")}`);
   if (notes.unknown.length > 0) warn(`${what}: unknown field: ${notes.unknown.join(", ")}`);
-  if (faults.length === 0) out.objects.push({ key: what, place: `${out.file}:${line}`, ...rows });
+  for (const fault of notes.ignored) {
+    const at = document.lineOf([...base, ...fault.path]);
+    out.warnings.push({ line: at, message: `${what}: ${faultText(fault)} (left out)` });
+  }
+  if (faults.length === 0) {
+    out.objects.push({ key: what, place: `${out.file}:${line}`, ...NO_ROWS, ...rows });
+  }
+}
+
+/** Of "PodList": what its items are. */
+function impliedKind(listKind: string | undefined): { kind: string; version: string } | undefined {
+  const kind = listKind?.replace(/List$/, "");
+  const known = Object.keys(KINDS).find((name) => kind !== listKind && name.endsWith(` ${kind}`));
+  return known === undefined || kind === undefined ? undefined : { kind, version: known.split(" ")[0] ?? "" };
 }
 
 /** The name as the object gives it, which may be malformed: for messages. */
@@ -116,13 +153,12 @@ function nameOf(object: Field, kind: string): string {
   const shown = (value: unknown): string => JSON.stringify(shownValue(value)).slice(1, -1);
   const { value: name } = object.at("metadata").at("name");
   const { value: namespace } = object.at("metadata").at("namespace");
-  const prefix =
-    kind === "Node"
-      ? ""
-      : namespace !== undefined
-        ? `${shown(namespace)}/`
-        : kind === "Pod"
-          ? "default/"
-          : "";
+  const prefix = CLUSTER_SCOPED.includes(kind)
+    ? ""
+    : namespace !== undefined
+      ? `${shown(namespace)}/`
+      : Object.keys(KINDS).some((known) => known.endsWith(` ${kind}`))
+        ? "default/"
+        : "";
   return prefix + (name === undefined || name === "" ? "(no name)" : shown(name));
 }

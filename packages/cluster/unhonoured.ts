@@ -2,14 +2,18 @@
  * Fields that Kubernetes knows and this room does nothing with. Each that would have an effect is named in a
  * warning; a field that Kubernetes does not know either is named as unknown, which is how misspellings show.
  */
-import { type Field, pathText } from "./field.ts";
+import { type Fault, type Field, pathText } from "./field.ts";
 
 /** What is said of an object's fields apart from faults. */
 export interface Notes {
   /** Paths of fields that are there and have no effect. */
   readonly unhonoured: string[];
   readonly unknown: string[];
+  /** Parts that are wrong and left out, where the rest of the object is used all the same. */
+  readonly ignored: Fault[];
 }
+
+export const noNotes = (): Notes => ({ unhonoured: [], unknown: [], ignored: [] });
 
 /** Notes every field of a mapping that is neither `used` nor without effect. */
 export function noteOthers(
@@ -66,3 +70,8 @@ export const CONTAINER_KNOWN = words(
 );
 
 export const PORT_KNOWN = words("hostPort hostIP");
+
+/** Of a Service: what asks something of a controller, which is not here to make addresses, ports or slices of it. */
+export const SERVICE_SPEC_KNOWN = words(
+  "selector loadBalancerIP loadBalancerClass publishNotReadyAddresses trafficDistribution",
+);

@@ -54,7 +54,7 @@ describe("readDirectory", () => {
     const d = fresh();
     writeFileSync(join(d, "b.yml"), node("a", 2));
     writeFileSync(join(d, "a.yaml"), node("a", 1));
-    writeFileSync(join(d, "c.json"), '{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"}}');
+    writeFileSync(join(d, "c.json"), '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"s"}}');
     for (const name of ["notes.txt", ".hidden.yaml", "d.yaml~"]) writeFileSync(join(d, name), "{broken");
     mkdirSync(join(d, "e.yaml"));
     const rows = readDirectory(d);

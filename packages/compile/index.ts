@@ -4,3 +4,4 @@ export { attachmentRows, GATEWAY_MAC } from "./links/attachment.ts";
 export { type Backend, type Peer, type Reach, ROUTE_METRIC, UNREACHABLE_METRIC } from "./overlay/backend.ts";
 export { BACKENDS } from "./overlay/registry.ts";
 export { TUNNEL_LINK, TUNNEL_TABLE, vtepMac } from "./overlay/vxlan/vxlan.ts";
+export * from "./services/index.ts";

@@ -33,6 +33,10 @@ export interface Node {
   readonly network?: NodeNetwork;
   /** At most one address of each family: where other nodes reach it. */
   readonly addresses: readonly IpAddress[];
+  /** Label topology.kubernetes.io/zone. */
+  readonly zone?: string;
+  /** It is being taken out of the cluster: load balancers should send nothing more to it. */
+  readonly leaving?: true;
   readonly origin: Origin;
 }
 

@@ -39,6 +39,8 @@ describe("settings", () => {
         ranges: [{ range: "10.244.0.0/16", enabled: true }],
         exclude: ["192.168.0.0/16", "fd99::/64"],
       },
+      serviceCIDRs: ["10.96.0.0/16", "fd00:96::/112"],
+      services: { enabled: "off", balance: "maglev", nodePortAddresses: ["192.0.2.0/24"], healthzPort: 0 },
     } as const;
     expect(parseSettings(settings) as unknown).toEqual(settings);
   });
@@ -56,6 +58,12 @@ describe("settings", () => {
         underlay: choice("auto", "ipv4", "ipv6"),
         checksum: choice<string | boolean>("auto", "on", "off", true, false),
         offload: choice<string | boolean>("auto", "on", "off", true, false),
+      }),
+      services: fc.record({
+        enabled: choice<string | boolean>("auto", "on", "off", true, false),
+        balance: choice("random", "maglev"),
+        nodePortAddresses: choice<unknown>("primary", "all", [], ["10.0.0.0/8", "fd00::/64"]),
+        healthzPort: fc.option(fc.integer({ min: 0, max: 65535 }), { nil: undefined }),
       }),
     });
     fc.assert(
@@ -77,7 +85,10 @@ describe("settings", () => {
     [7, "settings: must be a mapping"],
     [[], "must be a mapping"],
     [{ backend: "ipip" }, 'backend: "ipip" must be one of auto, direct, vxlan'],
-    [{ bakend: "auto" }, "bakend: unknown field (known: backend, vxlan, mtu, clusterCIDRs, masquerade)"],
+    [
+      { bakend: "auto" },
+      "bakend: unknown field (known: backend, vxlan, mtu, clusterCIDRs, masquerade, serviceCIDRs, services)",
+    ],
     [{ vxlan: [] }, "vxlan: must be a mapping"],
     [{ vxlan: { vni: 0 } }, "vxlan.vni", "from 1 to 16777215"],
     [{ vxlan: { vni: 2 ** 24 } }, "vxlan.vni"],
@@ -88,6 +99,17 @@ describe("settings", () => {
     [{ mtu: "big" }, 'mtu: "big"'],
     [{ clusterCIDRs: "10.0.0.0/8" }, "clusterCIDRs: must be a list"],
     [{ clusterCIDRs: ["10.0.0.0/8", "x"] }, "clusterCIDRs[1]"],
+    [{ serviceCIDRs: ["10.96.0.1/16"] }, "serviceCIDRs[0]"],
+    [{ services: [] }, "services: must be a mapping"],
+    [{ services: { enabled: "maybe" } }, "services.enabled", "auto, on, off"],
+    [{ services: { balance: "ipvs" } }, 'services.balance: "ipvs" must be one of random, maglev'],
+    [
+      { services: { nodePortAddresses: "eth0" } },
+      "services.nodePortAddresses: must be primary, all, or a list",
+    ],
+    [{ services: { nodePortAddresses: ["192.0.2.1"] } }, "services.nodePortAddresses[0]"],
+    [{ services: { healthzPort: 65536 } }, "services.healthzPort"],
+    [{ services: { proxy: 1 } }, "services.proxy: unknown field"],
     [{ backend: true }, "backend"],
     [{ masquerade: false }, "masquerade: must be a mapping"],
     [{ masquerade: { enable: false } }, "masquerade.enable: unknown field (known: enabled, ranges, exclude)"],

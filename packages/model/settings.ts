@@ -1,5 +1,6 @@
 /** Settings of the network, with defaults and the checks that name the field. */
 import { type Prefix, parsePrefix, shownValue, WeftError } from "@weft/base";
+import { DEFAULT_SERVICE_SETTINGS, type ServiceSettings } from "./service-settings.ts";
 
 export type BackendName = "auto" | "direct" | "vxlan";
 
@@ -34,6 +35,9 @@ export interface Settings {
   /** Ranges that all node blocks lie in. */
   readonly clusterCIDRs: readonly Prefix[];
   readonly masquerade: MasqueradeSettings;
+  /** Ranges that cluster addresses of services come from, beside those of ServiceCIDR objects. */
+  readonly serviceCIDRs: readonly Prefix[];
+  readonly services: ServiceSettings;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -42,13 +46,20 @@ export const DEFAULT_SETTINGS: Settings = {
   mtu: "auto",
   clusterCIDRs: [],
   masquerade: { enabled: true, ranges: [], exclude: [] },
+  serviceCIDRs: [],
+  services: DEFAULT_SERVICE_SETTINGS,
 };
 
 /** Settings from a parsed YAML or JSON document; every fault is listed, not only the first. Throws "invalid". */
 export function parseSettings(document: unknown): Settings {
   const faults: string[] = [];
   const root = object(document ?? {}, "settings", faults);
-  unknownKeys(root, ["backend", "vxlan", "mtu", "clusterCIDRs", "masquerade"], "", faults);
+  unknownKeys(
+    root,
+    ["backend", "vxlan", "mtu", "clusterCIDRs", "masquerade", "serviceCIDRs", "services"],
+    "",
+    faults,
+  );
   const vx = object(root["vxlan"] ?? {}, "vxlan", faults);
   unknownKeys(vx, ["port", "vni", "underlay", "checksum", "offload"], "vxlan.", faults);
   const d = DEFAULT_SETTINGS;
@@ -65,6 +76,8 @@ export function parseSettings(document: unknown): Settings {
     mtu: mtu === "auto" ? "auto" : integer(mtu, 1280, 65535, "mtu", faults),
     clusterCIDRs: prefixes(root["clusterCIDRs"], "clusterCIDRs", faults),
     masquerade: masquerade(root["masquerade"], faults),
+    serviceCIDRs: prefixes(root["serviceCIDRs"], "serviceCIDRs", faults),
+    services: services(root["services"] ?? {}, faults),
   };
   if (faults.length > 0) {
     throw new WeftError("invalid", `settings: ${faults.join("; ")}`, { hint: "Correct the fields named." });
@@ -94,6 +107,29 @@ function masquerade(value: unknown, faults: string[]): MasqueradeSettings {
     enabled: boolean(fields["enabled"] ?? DEFAULT_SETTINGS.masquerade.enabled, "masquerade.enabled", faults),
     ranges,
     exclude: prefixes(fields["exclude"], "masquerade.exclude", faults),
+  };
+}
+
+function noAddresses(faults: string[]): Prefix[] {
+  faults.push("services.nodePortAddresses: must be primary, all, or a list of prefixes");
+  return [];
+}
+
+function services(value: unknown, faults: string[]): ServiceSettings {
+  const d = DEFAULT_SERVICE_SETTINGS;
+  const fields = object(value, "services", faults);
+  unknownKeys(fields, ["enabled", "balance", "nodePortAddresses", "healthzPort"], "services.", faults);
+  const addresses = fields["nodePortAddresses"] ?? d.nodePortAddresses;
+  return {
+    enabled: oneOf(fields["enabled"] ?? d.enabled, ["auto", "on", "off"], "services.enabled", faults),
+    balance: oneOf(fields["balance"] ?? d.balance, ["random", "maglev"], "services.balance", faults),
+    nodePortAddresses:
+      addresses === "primary" || addresses === "all"
+        ? addresses
+        : Array.isArray(addresses)
+          ? prefixes(addresses, "services.nodePortAddresses", faults)
+          : noAddresses(faults),
+    healthzPort: integer(fields["healthzPort"] ?? d.healthzPort, 0, 65535, "services.healthzPort", faults),
   };
 }
 

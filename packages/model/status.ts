@@ -1,6 +1,7 @@
 /** What an agent says of itself: the answer to GET /v1/status on its socket. */
 import type { NodeContext, Origin, UnderlayLink, Workload } from "./nouns.ts";
 import type { PeerPath, PlanKind, Problem } from "./plan.ts";
+import type { ServicesStatus } from "./service-status.ts";
 import type { Settings } from "./settings.ts";
 
 export interface RowStatus {
@@ -68,6 +69,7 @@ export interface AgentStatus {
   readonly source: string;
   /** Bad manifests and the like, each with its file. */
   readonly sourceErrors: readonly string[];
+  readonly services: ServicesStatus;
 }
 
 /** One difference between plan and kernel: the answer to GET /v1/drift is a list of these. */

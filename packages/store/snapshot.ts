@@ -52,7 +52,7 @@ export class StaticView<Row> implements Snapshot<Row> {
     const of = this.#options.indexes?.[name];
     if (of === undefined) throw new WeftError("invalid", `table ${this.name} has no index "${name}"`);
     index = new TableIndex(of);
-    for (const key of this.keys()) index.update(key, new Set(), index.values(this.get(key)));
+    for (const key of this.keys()) index.update(key, [], index.values(this.get(key)));
     this.#indexes.set(name, index);
     return index;
   }

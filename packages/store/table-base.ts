@@ -11,6 +11,15 @@ import { SortedKeys } from "./sorted-keys.ts";
 import { TableIndex } from "./table-index.ts";
 import type { Change, ChangeBatch, ReadableTable, Snapshot, TableOptions } from "./types.ts";
 
+/** What a changed row moves in an index. */
+interface Move<Row> {
+  readonly index: TableIndex<Row>;
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+}
+
+const NO_MOVES: readonly never[] = [];
+
 export abstract class TableBase<Row> implements ReadableTable<Row> {
   readonly name: string;
   readonly database: DatabaseCore;
@@ -103,13 +112,17 @@ export abstract class TableBase<Row> implements ReadableTable<Row> {
     const before = this.#rows.get(key);
     if (before === row || (before !== undefined && row !== undefined && sameRow(before, row))) return false;
     // Every index function runs before anything changes, so that one that throws leaves the table whole.
-    const moves = [...this.indexes.values()].map((index) => {
-      return { index, from: index.values(before), to: index.values(row) };
-    });
+    const moves = this.indexes.size === 0 ? NO_MOVES : this.#moves(before, row);
     if (!this.#before.has(key)) this.#before.set(key, before);
     this.#replace(key, before, this.database.freeze ? freezeRow(row) : row);
     for (const { index, from, to } of moves) index.update(key, from, to);
     return true;
+  }
+
+  #moves(before: Row | undefined, after: Row | undefined): readonly Move<Row>[] {
+    return [...this.indexes.values()].map((index) => {
+      return { index, from: index.values(before), to: index.values(after) };
+    });
   }
 
   #replace(key: string, before: Row | undefined, after: Row | undefined): void {

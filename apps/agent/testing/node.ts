@@ -149,6 +149,15 @@ export class TestNode {
     this.#write(`${this.clusterDirectory}/${name}.yaml`, nodeManifest({ name, addresses, podCIDRs }));
   }
 
+  /** Any manifest, in a file of its own. */
+  writeManifest(name: string, text: string): void {
+    this.#write(`${this.clusterDirectory}/${name}.yaml`, text);
+  }
+
+  removeManifest(name: string): void {
+    unlinkSync(`${this.clusterDirectory}/${name}.yaml`);
+  }
+
   removeNode(name: string): void {
     unlinkSync(`${this.clusterDirectory}/${name}.yaml`);
   }

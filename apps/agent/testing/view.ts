@@ -31,11 +31,16 @@ export function viewOf(ns: TestNamespace): string[] {
   ].sort();
 }
 
-/** The lines of the view that are Weft's: links, routes, rules, neighbours and set elements. */
+/** The lines of the view that are of services, which follow from other things than pods and peers do. */
+export const isOfServices = (line: string): boolean => /^([-+] )?nft .* weft-services /.test(line);
+
+/** The lines of the view that are Weft's: links, routes, rules, neighbours and set elements; not those of services. */
 export const ownPart = (view: readonly string[]): string[] =>
   view.filter(
     (line) =>
-      /weft|protocol=87|^rule .*table=8700/.test(line) && !/^nft (table|chain|rule|set|counter)/.test(line),
+      /weft|protocol=87|^rule .*table=8700/.test(line) &&
+      !/^nft (table|chain|rule|set|counter)/.test(line) &&
+      !isOfServices(line),
   );
 
 /** What is in one and not in the other, for messages: "- gone", "+ new". */

@@ -1,7 +1,7 @@
 /** weft agent: the node agent itself, and words to a running one. */
 
 import { WeftError } from "@weft/base";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { askAgent, findAgents, type Where } from "../agent-client.ts";
 import { example } from "../help.ts";
 import { print } from "../output.ts";
@@ -15,25 +15,37 @@ export function agentCommand(program: Command): void {
     .option("--root <directory>", "prefix of every path that the agent uses", "/")
     .option("--cluster <directory>", "directory of Node manifests (default: ROOT/etc/weft/cluster)")
     .option("--kubeconfig <file>", "read the cluster from the Kubernetes API (in a pod: its service account)")
+    .option(
+      "--services <directory>",
+      "directory of Service and EndpointSlice manifests (default: --cluster's)",
+    )
     .option("--settings <file>", "settings of the network (default: ROOT/etc/weft/settings.yaml)")
+    .addOption(
+      new Option("--only <part>", "run a part of it: services, beside another network plugin").choices([
+        "services",
+      ]),
+    )
     .option("--sysctls <directory>", "where /proc/sys can be written, when not there")
     .action(
       async (flags: {
+        only?: "services";
         node?: string;
         root: string;
         cluster?: string;
         kubeconfig?: string;
+        services?: string;
         settings?: string;
         sysctls?: string;
       }) => {
-        const { agentOptions, startAgent } = await import("@weft/agent");
-        const running = await startAgent(agentOptions(flags));
+        const { agentOptions, startAgent, startServicesAgent } = await import("@weft/agent");
+        const start = flags.only === "services" ? startServicesAgent : startAgent;
+        const running = await start(agentOptions(flags));
         const stop = (): void => void running.stop().then(() => process.exit(0));
         process.on("SIGTERM", stop);
         process.on("SIGINT", stop);
       },
     );
-  example(agent, "weft agent --node node1 --cluster /etc/weft/cluster");
+  example(agent, "weft agent --node node1 --cluster /etc/weft/cluster", "weft agent --only services");
   nodeCommands(agent);
 
   const pause = agent

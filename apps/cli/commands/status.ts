@@ -51,10 +51,13 @@ async function gather(where: Where): Promise<{ answers: AgentStatus[]; errors: s
 
 /** Exit code 0 means: ready, every row in place, nothing that cannot be. */
 export const isGood = (a: AgentStatus): boolean =>
-  a.ready && a.problems.length === 0 && a.settingsError === undefined && a.plan.every((t) => t.errors === 0);
+  a.ready &&
+  a.problems.length === 0 &&
+  a.settingsError === undefined &&
+  tablesOf(a).every((t) => t.errors === 0);
 
 function render(answers: readonly AgentStatus[], withRows: boolean): string {
-  const parts = [nodes(answers), peers(answers), pods(answers), plan(answers)];
+  const parts = [nodes(answers), peers(answers), pods(answers), services(answers), plan(answers)];
   if (withRows) parts.push(rows(answers));
   parts.push(faults(answers));
   return parts.filter((p) => p !== "").join("\n\n");
@@ -105,10 +108,28 @@ function pods(answers: readonly AgentStatus[]): string {
     : table(["POD", "NODE", "ADDRESSES", "INTERFACE - ON NODE", "SINCE"], lines);
 }
 
+function services(answers: readonly AgentStatus[]): string {
+  return table(
+    ["NODE", "SERVICES", "COUNT", "SLICES", "FRONTENDS", "HEALTHZ", "WHY"],
+    answers.map(({ node, services: s }) => [
+      node,
+      s.state === "active" ? paint("green", s.state) : s.state === "off" ? s.state : paint("yellow", s.state),
+      String(s.services),
+      String(s.endpointSlices),
+      String(s.frontends),
+      s.healthy ? s.healthz : paint("red", `unhealthy, ${s.healthz}`),
+      s.why ?? "",
+    ]),
+  );
+}
+
+/** Of both plans: links and routes, and services. */
+const tablesOf = (a: AgentStatus): AgentStatus["plan"] => [...a.plan, ...a.services.plan];
+
 function plan(answers: readonly AgentStatus[]): string {
-  const kinds = [...new Set(answers.flatMap((a) => a.plan.map((t) => t.kind)))];
+  const kinds = [...new Set(answers.flatMap((a) => tablesOf(a).map((t) => t.kind)))];
   const lines = kinds.map((kind) => {
-    const tables = answers.flatMap((a) => a.plan.filter((t) => t.kind === kind));
+    const tables = answers.flatMap((a) => tablesOf(a).filter((t) => t.kind === kind));
     const sum = (pick: (t: (typeof tables)[number]) => number): string =>
       String(tables.reduce((n, t) => n + pick(t), 0));
     return [
@@ -127,7 +148,7 @@ function plan(answers: readonly AgentStatus[]): string {
 
 function rows(answers: readonly AgentStatus[]): string {
   const lines = answers.flatMap((a) =>
-    a.plan.flatMap((t) =>
+    tablesOf(a).flatMap((t) =>
       t.items.map((i) => [
         a.node,
         t.kind,
@@ -140,6 +161,9 @@ function rows(answers: readonly AgentStatus[]): string {
   return table(["NODE", "KIND", "ROW", "STATE", "ASKED FOR BY"], lines, 10_000);
 }
 
+/** Problems of services that are told at once. */
+const SERVICE_PROBLEMS = 5;
+
 /** Everything that a user must know and did not ask for. */
 function faults(answers: readonly AgentStatus[]): string {
   const lines: string[] = [];
@@ -149,7 +173,15 @@ function faults(answers: readonly AgentStatus[]): string {
     if (a.settingsError !== undefined)
       lines.push(`${a.node}: settings are not taken over: ${a.settingsError}`);
     for (const p of a.problems) lines.push(`${a.node}: ${p.message} (${originText(p.origin)}). ${p.hint}`);
-    for (const t of a.plan) {
+    // A service that asks for what cannot be is its owner's business: it makes no node faulty.
+    const { problems, sourceErrors } = a.services;
+    for (const p of problems.slice(0, SERVICE_PROBLEMS))
+      lines.push(`${a.node}: ${p.message} (${originText(p.origin)}). ${p.hint}`);
+    if (problems.length > SERVICE_PROBLEMS)
+      lines.push(
+        `${a.node}: ${problems.length - SERVICE_PROBLEMS} more problems of services: weft service ls`,
+      );
+    for (const t of tablesOf(a)) {
       for (const i of t.items) {
         if (i.state === "error")
           lines.push(`${a.node}: ${t.kind} ${i.key}: ${i.error} (${originText(i.origin)})`);
@@ -161,7 +193,7 @@ function faults(answers: readonly AgentStatus[]): string {
         `${a.node}: table ${c.family} ${c.table}, chain ${c.chain} (hook ${c.hook}, priority ${c.priority}) can drop pod traffic: ${why}`,
       );
     }
-    for (const e of a.sourceErrors) lines.push(`${a.node}: ${e}`);
+    for (const e of new Set([...a.sourceErrors, ...sourceErrors])) lines.push(`${a.node}: ${e}`);
   }
   return lines.map((l) => paint("yellow", `! ${l}`)).join("\n");
 }

@@ -17,7 +17,9 @@ interface Rule {
 }
 
 const AGENT: readonly Rule[] = [
-  { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["nodes", "pods", "services"], verbs: ["list", "watch"] },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
+  { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: ["list", "watch"] },
   { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
 ];
 

@@ -25,6 +25,7 @@ export {
 export { type LeaderElectionOptions, runLeaderElection } from "./lease.ts";
 export { type ListOptions, type ListReader, listObjects } from "./list.ts";
 export {
+  ENDPOINT_SLICES,
   EVENTS,
   type KubernetesObject,
   LEASES,
@@ -34,7 +35,15 @@ export {
   PODS,
   pathOf,
   type Resource,
+  SERVICE_CIDRS,
+  SERVICES,
 } from "./resource.ts";
+export {
+  type ServicesWatch,
+  type ServicesWatchOptions,
+  type ServiceTables,
+  watchServices,
+} from "./services-source.ts";
 export { ApiError, type StatusCause } from "./status-error.ts";
 export { intoTable, type RowTable } from "./table.ts";
 export {

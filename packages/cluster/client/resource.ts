@@ -18,6 +18,9 @@ const define = (apiVersion: string, kind: string, plural: string, namespaced: bo
 /** Kinds that this room itself uses. */
 export const NODES = define("v1", "Node", "nodes", false);
 export const PODS = define("v1", "Pod", "pods", true);
+export const SERVICES = define("v1", "Service", "services", true);
+export const ENDPOINT_SLICES = define("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", true);
+export const SERVICE_CIDRS = define("networking.k8s.io/v1", "ServiceCIDR", "servicecidrs", false);
 export const LEASES = define("coordination.k8s.io/v1", "Lease", "leases", true);
 export const EVENTS = define("events.k8s.io/v1", "Event", "events", true);
 
