@@ -236,16 +236,6 @@ nodeTest(
   { blocks: ["10.240.9.0/29"], addresses: ["172.30.0.11"] },
 );
 
-nodeTest("a second agent on the same root is refused while the first goes on", async (node) => {
-  await node.start();
-  const argv = [node.executable, "agent", "--node", NODE, "--root", node.root];
-  const second = node.spawn(argv, { environment: {}, stdin: new Uint8Array() });
-  expect((await second.exited).code).not.toBe(0);
-  await second.stderr.ended;
-  expect(second.stderr.text()).toContain("ledger");
-  await node.add();
-});
-
 describe("the socket is root's alone", () => {
   nodeTest("modes of directory and socket, and what another user is told", async (node) => {
     await node.start();

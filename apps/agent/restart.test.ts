@@ -129,7 +129,8 @@ test("ADDs are answered while a compile is stalled", async () => {
   };
   const peers = async (): Promise<string[]> => (await node.status()).peers.map((p) => p.node);
   const quiet = await latencies(10);
-  node.writeFaults("stall compile 3000");
+  // Longer than ten ADDs take on a machine that has other things to do as well.
+  node.writeFaults("stall compile 15000");
   node.writeNode("node5", ["172.31.0.15"], ["10.240.5.0/24"]);
   await eventually("the stall has begun", () => node.faultsLeft().length === 0);
   const stalled = await latencies(10);

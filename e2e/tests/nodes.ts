@@ -37,7 +37,8 @@ export const drain: Case = {
       },
     });
     await readyOfLabel(cluster, "app=moving", 6, 90);
-    await cluster.kubectl(["drain", node.name, "--force", "--timeout=90s"], { timeout: 100_000 });
+    const flags = ["--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
+    await cluster.kubectl(["drain", node.name, ...flags], { timeout: 100_000 });
     const pods = await readyOfLabel(cluster, "app=moving", 6, 90);
     assert(pods.every((p) => p.spec.nodeName !== node.name));
     await allReachAll(cluster, pods);
