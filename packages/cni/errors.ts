@@ -40,6 +40,7 @@ export const OWN_CODE = {
   checkFailed: 111,
   notFound: 112,
   alreadyExists: 113,
+  hostPortTaken: 114,
   internal: 999,
 } as const;
 
@@ -91,6 +92,7 @@ export const CODE_TABLE: readonly { readonly code: number; readonly name: string
     { code: 111, name: "checkFailed", text: "the container's network is not as ADD left it" },
     { code: 112, name: "notFound", text: "something that the request names does not exist" },
     { code: 113, name: "alreadyExists", text: "something that was to be made is there already and not ours" },
+    { code: 114, name: "hostPortTaken", text: "another pod of the node has the host port" },
     { code: 999, name: "internal", text: "an error that the plugin did not foresee" },
   ];
 
@@ -128,6 +130,7 @@ const WEFT_OF_OWN: Readonly<Record<number, ErrorCode>> = {
   110: "exhausted",
   112: "not-found",
   113: "exists",
+  114: "conflict",
 };
 
 const CNI_OF_WEFT: Readonly<Record<ErrorCode, number>> = {

@@ -30,8 +30,22 @@ test("reads the well-known capabilities and keeps others", () => {
   expect(parseCapabilityArguments(undefined)).toEqual({});
 });
 
+test("reads port mappings as containerd writes them, without names for their keys", () => {
+  const portMappings = [{ HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "127.0.0.1" }];
+  expect(parseCapabilityArguments({ portMappings }).portMappings).toEqual([
+    { hostPort: 8080, containerPort: 80, protocol: "tcp", hostIP: "127.0.0.1" as never },
+  ]);
+  // The name of the specification comes first.
+  const twice = [{ HOSTPORT: 1, hostPort: 2, ContainerPort: 3 }];
+  expect(parseCapabilityArguments({ portMappings: twice }).portMappings?.[0]?.hostPort).toBe(2);
+  const bandwidth = { IngressRate: 1000, EgressBurst: 5 };
+  expect(parseCapabilityArguments({ bandwidth }).bandwidth).toEqual({ ingressRate: 1000, egressBurst: 5 });
+});
+
 test.each([
   { portMappings: {} },
+  { portMappings: [{ HostPort: 70000, ContainerPort: 1 }] },
+  { portMappings: [{ HostPort: 1, ContainerPort: 1, HostIP: "localhost" }] },
   { portMappings: [{ hostPort: 1 }] },
   { portMappings: [{ hostPort: 70000, containerPort: 1 }] },
   { portMappings: [{ containerPort: 1, protocol: "icmp" }] },

@@ -75,7 +75,9 @@ export function parseCapabilityArguments(runtimeConfig: JsonObject | undefined):
   });
 }
 
-function parsePortMapping(o: JsonFields): PortMapping {
+/** containerd writes HostPort, ContainerPort, Protocol and HostIP. */
+function parsePortMapping(written: JsonFields): PortMapping {
+  const o = written.spelled("hostPort", "containerPort", "protocol", "hostIP");
   const hostIP = o.optionalParsed("hostIP", parseIp);
   return {
     hostPort: o.optionalInteger("hostPort", 65535) ?? 0,
@@ -91,7 +93,8 @@ function parseProtocol(o: JsonFields): PortMapping["protocol"] {
   return o.fail("protocol", `"${protocol.slice(0, 16)}" is not tcp, udp or sctp`);
 }
 
-function parseBandwidth(o: JsonFields): Bandwidth {
+function parseBandwidth(written: JsonFields): Bandwidth {
+  const o = written.spelled("ingressRate", "ingressBurst", "egressRate", "egressBurst");
   return compact({
     ingressRate: o.optionalInteger("ingressRate", MOST_BITS),
     ingressBurst: o.optionalInteger("ingressBurst", MOST_BITS),
@@ -100,7 +103,8 @@ function parseBandwidth(o: JsonFields): Bandwidth {
   });
 }
 
-function parseRange(o: JsonFields): IpRange {
+function parseRange(written: JsonFields): IpRange {
+  const o = written.spelled("subnet", "rangeStart", "rangeEnd", "gateway");
   return compact({
     subnet: o.string("subnet"),
     rangeStart: o.optionalString("rangeStart"),
@@ -109,6 +113,7 @@ function parseRange(o: JsonFields): IpRange {
   });
 }
 
-function parseCapabilityDns(o: JsonFields): CapabilityDns {
+function parseCapabilityDns(written: JsonFields): CapabilityDns {
+  const o = written.spelled("servers", "searches", "options");
   return { servers: o.strings("servers"), searches: o.strings("searches"), options: o.strings("options") };
 }

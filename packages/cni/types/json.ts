@@ -47,6 +47,20 @@ export class JsonFields {
     return Object.hasOwn(this.object, key) && this.object[key] !== null;
   }
 
+  /**
+   * The same object with these keys found however they are capitalised, as Go's decoder finds them: what Go programs
+   * wrote without naming a key begins with a capital. The key as it is spelled here comes first.
+   */
+  spelled(...keys: readonly string[]): JsonFields {
+    const object = { ...this.object };
+    for (const key of keys) {
+      if (this.has(key)) continue;
+      const other = Object.keys(this.object).find((k) => k.toLowerCase() === key.toLowerCase());
+      if (other !== undefined) object[key] = this.object[other];
+    }
+    return new JsonFields(object, this.#path, this.#code);
+  }
+
   #get(key: string): unknown {
     return this.has(key) ? this.object[key] : undefined;
   }
