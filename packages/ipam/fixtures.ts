@@ -12,6 +12,10 @@ export const request = (id: string): AddressRequest => ({
   podNamespace: "default",
   podName: id,
   podUid: undefined,
+  hostPorts: [
+    { hostIp: undefined, hostPort: 8080, protocol: "tcp", containerPort: 80 },
+    { hostIp: parseIp("fd00::11"), hostPort: 53, protocol: "udp", containerPort: 5353 },
+  ],
   mac: "02:00:00:00:00:01" as Mac,
   hostLink: `weft${id}`,
 });

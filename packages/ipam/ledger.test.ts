@@ -12,10 +12,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WeftError } from "@weft/base";
-import { blocksOf, request } from "./fixtures.ts";
+import { blocksOf, ipsOf, request } from "./fixtures.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
 import { describeAddressManager } from "./suite.ts";
+import { SCHEMA_1 } from "./testing/schema-1.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "weft-ledger-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -59,6 +60,25 @@ function written(): string {
   return path;
 }
 
+/** A ledger as version 1 wrote it, with one workload and an address that was freed. */
+function former(): string {
+  const path = fresh();
+  const { podNamespace, podName, mac, hostLink, namespacePath, namespaceIdentity } = request("old");
+  const database = new Database(path, { create: true });
+  database.run("PRAGMA journal_mode = WAL");
+  database.run(SCHEMA_1);
+  database.run("INSERT INTO meta VALUES ('boot', 'one')");
+  database.run(
+    `INSERT INTO workload VALUES (1, 'old', 'ready', 'one', 'weft', 'old', 'eth0', ?, ?, ?, ?, NULL, ?, ?, 7)`,
+    [namespacePath, namespaceIdentity, podNamespace as string, podName as string, mac, hostLink],
+  );
+  database.run("INSERT INTO lease VALUES ('10.0.0.1', 'old', 0), ('fd00::1', 'old', 1)");
+  database.run("INSERT INTO block VALUES ('10.0.0.0/24', '3', 0), ('fd00::/64', '2', 0)");
+  database.run("INSERT INTO freed (block, address) VALUES ('10.0.0.0/24', '10.0.0.2')");
+  database.close();
+  return path;
+}
+
 describe("the ledger's file", () => {
   test("is left alone in its directory, with nothing beside it when closed", () => {
     const path = written();
@@ -93,6 +113,62 @@ describe("the ledger's file", () => {
     expect(error.message).toContain(`${SCHEMA_VERSION + 1}`);
     expect(error.hint).toBeDefined();
     expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test("of the version before is read, and what it lacks is added", () => {
+    const path = former();
+    const without = { ...request("old"), hostPorts: [] };
+    const ledger = openLedger(path, { bootId: "one" });
+    expect(ledger.rebooted).toBe(false);
+    expect(ledger.workloads()).toEqual([
+      { state: "ready", workload: { ...without, addresses: ipsOf("10.0.0.1", "fd00::1"), since: 7 } },
+    ]);
+    const { addresses } = ledger.allocate(request("new"), blocksOf("10.0.0.0/24", "fd00::/64"), []);
+    // The cursors and what was freed are those of before.
+    expect(addresses).toEqual(ipsOf("10.0.0.3", "fd00::2"));
+    ledger.close();
+    for (let opened = 0; opened < 2; opened++) {
+      const again = openLedger(path, { bootId: "one" });
+      expect(again.get("new")?.workload.hostPorts).toEqual(request("new").hostPorts);
+      expect(again.get("old")?.workload.hostPorts).toEqual([]);
+      again.close();
+    }
+    const database = new Database(path, { readonly: true });
+    expect(database.query("PRAGMA user_version").get()).toEqual({ user_version: SCHEMA_VERSION });
+    // The same tables as of a ledger that is new.
+    const fresh = new Database(written(), { readonly: true });
+    const schema = (of: Database) =>
+      (
+        of.query("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").all() as {
+          sql: string;
+        }[]
+      ).map(({ sql }) => sql.replaceAll(/--.*/g, "").replaceAll(/\s+/g, " "));
+    expect(schema(database)).toEqual(schema(fresh));
+    database.close();
+    fresh.close();
+  });
+
+  test("of the version before that is damaged stays as it is", () => {
+    const path = former();
+    const database = new Database(path);
+    database.run("PRAGMA foreign_keys = OFF");
+    database.run("DELETE FROM workload");
+    database.close();
+    expect(failure(path).message).toContain("damaged");
+    const after = new Database(path, { readonly: true });
+    expect(after.query("PRAGMA user_version").get()).toEqual({ user_version: 1 });
+    after.close();
+  });
+
+  test("forgets the host ports of a workload with it", () => {
+    const path = fresh();
+    const ledger = openLedger(path);
+    ledger.allocate(request("a"), blocksOf("10.0.0.0/24"), []);
+    ledger.release("a");
+    ledger.close();
+    const database = new Database(path, { readonly: true });
+    expect(database.query("SELECT count(*) AS n FROM host_port").get()).toEqual({ n: 0 });
+    database.close();
   });
 
   test("that is another database is refused, and stays as it is", () => {

@@ -7,7 +7,7 @@ import type { AddressManager, AddressRequest, BlockUsage, LedgerEntry } from "./
 import { isUsable, usageOf } from "./block.ts";
 import { type Choice, chooseAddresses, type Memory, REMEMBERED } from "./choose.ts";
 import { releasing, unknown, workloadExists } from "./errors.ts";
-import { parametersOf, type Row, toEntry } from "./rows.ts";
+import { type HostPortColumns, hostPortColumns, parametersOf, type Row, toEntry } from "./rows.ts";
 import { asWeftError, openDatabase } from "./schema.ts";
 
 export interface LedgerOptions {
@@ -93,6 +93,8 @@ class SqliteLedger implements Ledger {
       for (const { block, cursor } of choices)
         s.setCursor.run(block, String(cursor.next), cursor.forgotten ? 1 : 0);
       for (const [position, choice] of choices.entries()) this.#take(choice, request.id, position);
+      for (const [position, port] of request.hostPorts.entries())
+        s.addHostPort.run({ workload: request.id, position, ...hostPortColumns(port) });
       return workload;
     });
   }
@@ -150,6 +152,7 @@ class SqliteLedger implements Ledger {
     return toEntry(
       row,
       this.#statements.leases.all(row.id).map((l) => l.address),
+      this.#statements.hostPorts.all(row.id),
     );
   }
 
@@ -198,6 +201,14 @@ function prepare(db: Database) {
     allLeases: db.query<{ address: IpAddress }, []>("SELECT address FROM lease"),
     addLease: db.query<void, [string, string, number]>(
       "INSERT INTO lease (address, workload, position) VALUES (?, ?, ?)",
+    ),
+
+    hostPorts: db.query<HostPortColumns, [string]>(
+      "SELECT host_ip, host_port, protocol, container_port FROM host_port WHERE workload = ? ORDER BY position",
+    ),
+    addHostPort: db.query<void, HostPortColumns & { workload: string; position: number }>(
+      `INSERT INTO host_port (workload, position, host_ip, host_port, protocol, container_port)
+       VALUES ($workload, $position, $host_ip, $host_port, $protocol, $container_port)`,
     ),
 
     blocks: db.query<{ prefix: Prefix }, []>("SELECT prefix FROM block"),

@@ -1,6 +1,6 @@
 /** A row of the table "workload", and the entry it stands for. */
 import type { IpAddress, Mac } from "@weft/base";
-import type { Workload } from "@weft/model";
+import type { HostPort, Workload } from "@weft/model";
 import type { LedgerEntry, WorkloadState } from "./address-manager.ts";
 
 /** A type, not an interface: only a type is accepted as named parameters. */
@@ -40,7 +40,33 @@ export function parametersOf(workload: Workload): Omit<Row, "boot"> {
   };
 }
 
-export function toEntry(row: Row, addresses: readonly IpAddress[]): LedgerEntry {
+/** A row of the table "host_port", without what it belongs to. */
+export type HostPortColumns = {
+  host_ip: IpAddress | null;
+  host_port: number;
+  protocol: HostPort["protocol"];
+  container_port: number;
+};
+
+export const hostPortColumns = (port: HostPort): HostPortColumns => ({
+  host_ip: port.hostIp ?? null,
+  host_port: port.hostPort,
+  protocol: port.protocol,
+  container_port: port.containerPort,
+});
+
+const toHostPort = (columns: HostPortColumns): HostPort => ({
+  hostIp: columns.host_ip ?? undefined,
+  hostPort: columns.host_port,
+  protocol: columns.protocol,
+  containerPort: columns.container_port,
+});
+
+export function toEntry(
+  row: Row,
+  addresses: readonly IpAddress[],
+  hostPorts: readonly HostPortColumns[],
+): LedgerEntry {
   return {
     state: row.state,
     workload: {
@@ -54,6 +80,7 @@ export function toEntry(row: Row, addresses: readonly IpAddress[]): LedgerEntry 
       podName: row.pod_name ?? undefined,
       podUid: row.pod_uid ?? undefined,
       addresses,
+      hostPorts: hostPorts.map(toHostPort),
       mac: row.mac,
       hostLink: row.host_link,
       since: row.since,

@@ -12,9 +12,22 @@ import { Database } from "bun:sqlite";
 import { linkSync, rmSync, statSync } from "node:fs";
 import { WeftError } from "@weft/base";
 
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 /** "Weft": marks the file as ours (PRAGMA application_id). */
 const APPLICATION_ID = 0x57656674;
+
+/** New with version 2: a ledger of version 1 gets it when it is opened. */
+const HOST_PORTS = `
+  CREATE TABLE host_port (
+    workload TEXT NOT NULL REFERENCES workload (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,           -- in the workload's list of host ports
+    host_ip TEXT,                        -- null: all addresses of the node
+    host_port INTEGER NOT NULL CHECK (host_port BETWEEN 1 AND 65535),
+    protocol TEXT NOT NULL CHECK (protocol IN ('tcp', 'udp', 'sctp')),
+    container_port INTEGER NOT NULL CHECK (container_port BETWEEN 1 AND 65535),
+    PRIMARY KEY (workload, position)
+  ) STRICT, WITHOUT ROWID;
+`;
 
 const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -57,7 +70,7 @@ const TABLES = `
     UNIQUE (address, block)
   ) STRICT;
   CREATE INDEX freed_in_order ON freed (block, release);
-`;
+${HOST_PORTS}`;
 
 /** Opens or creates the file, and holds its lock. Throws "busy", "unsupported", "invalid" or "unavailable". */
 export function openDatabase(path: string): Database {
@@ -131,7 +144,18 @@ function checkHeader(path: string, database: Database): void {
       { object: path, hint: "Run the newer version again, or drain the node and move the file away." },
     );
   }
-  if (version !== SCHEMA_VERSION) throw damaged(path, `there is no schema version ${version}`);
+  if (version < 1) throw damaged(path, `there is no schema version ${version}`);
+}
+
+/** From the version before to this one, whole or not at all. Only of a ledger that was found sound. */
+function migrate(database: Database): void {
+  if (Number(pragma(database, "user_version")) === SCHEMA_VERSION) return;
+  database
+    .transaction(() => {
+      database.run(HOST_PORTS);
+      database.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    })
+    .immediate();
 }
 
 function checked(path: string, database: Database): Database {
@@ -139,8 +163,9 @@ function checked(path: string, database: Database): Database {
     const fault = pragma(database, "quick_check");
     if (fault !== "ok") throw damaged(path, String(fault));
     if (database.query("PRAGMA foreign_key_check").get() !== null) {
-      throw damaged(path, "it has leases of workloads that it does not know");
+      throw damaged(path, "it has leases or ports of workloads that it does not know");
     }
+    migrate(database);
     return database;
   } catch (error) {
     database.close();

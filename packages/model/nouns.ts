@@ -3,6 +3,7 @@
  * far; edges convert once. Rows are immutable plain values, so that they cross a worker boundary as they are.
  */
 import type { Family, IpAddress, IpWithLength, Mac, Prefix } from "@weft/base";
+import type { HostPort } from "./host-port.ts";
 
 /** Where a row comes from: the object and the field of it that asked. Every plan row carries one. */
 export interface Origin {
@@ -105,6 +106,8 @@ export interface Workload {
   readonly podName: string | undefined;
   readonly podUid: string | undefined;
   readonly addresses: readonly IpAddress[];
+  /** Ports of the node that lead to it, as the runtime asked for them. */
+  readonly hostPorts: readonly HostPort[];
   /** Ethernet address of the container's end. */
   readonly mac: Mac;
   /** Name of the node's end. */

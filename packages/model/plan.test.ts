@@ -92,6 +92,15 @@ const ROWS: { readonly [K in PlanKind]: fc.Arbitrary<Extract<PlanRow, { kind: K 
   "node-source": fc.record({ ...kindOf("node-source"), ip }),
   "masquerade-source": fc.record({ ...kindOf("masquerade-source"), prefix: ip.map(hostPrefix) }),
   "masquerade-inside": fc.record({ ...kindOf("masquerade-inside"), prefix: ip.map(hostPrefix) }),
+  "host-port": fc.record({
+    ...kindOf("host-port"),
+    address: ip,
+    protocol: few("tcp" as const, "udp" as const),
+    port: few(80, 81),
+    target: ip,
+    targetPort: few(8080, 8081),
+  }),
+  "host-port-hairpin": fc.record({ ...kindOf("host-port-hairpin"), ip }),
 };
 
 /** The fields that tell the kernel's objects of a kind apart. */
@@ -113,6 +122,8 @@ const IDENTITY: Readonly<Record<PlanKind, readonly string[]>> = {
   "node-source": ["ip"],
   "masquerade-source": ["prefix"],
   "masquerade-inside": ["prefix"],
+  "host-port": ["address", "protocol", "port"],
+  "host-port-hairpin": ["ip"],
 };
 const ALL_KINDS: readonly PlanKind[] = [...PLAN_KINDS, ...SERVICE_PLAN_KINDS];
 const identity = (row: PlanRow): string =>

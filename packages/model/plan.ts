@@ -3,6 +3,7 @@
  * a complete statement of its object, so that comparing it with the kernel needs nothing else.
  */
 import type { IpAddress, IpWithLength, Mac, Prefix } from "@weft/base";
+import { type HostPort, hostPortText } from "./host-port.ts";
 import type { Origin } from "./nouns.ts";
 import { type ServicePlanRow, servicePlanKey } from "./service-plan.ts";
 
@@ -118,6 +119,24 @@ export interface MasqueradeInsideRow extends Planned {
   readonly prefix: Prefix;
 }
 
+/** A port of the node's own addresses that leads to a pod of it. */
+export interface HostPortRow extends Planned {
+  readonly kind: "host-port";
+  /** One address of the node; 0.0.0.0 or :: stands for all of that family. */
+  readonly address: IpAddress;
+  readonly protocol: HostPort["protocol"];
+  readonly port: number;
+  /** Of the same family. */
+  readonly target: IpAddress;
+  readonly targetPort: number;
+}
+
+/** A pod that host ports lead to: when it comes to itself by one of them, it has to see another address than its own. */
+export interface HostPortHairpinRow extends Planned {
+  readonly kind: "host-port-hairpin";
+  readonly ip: IpAddress;
+}
+
 export type PlanRow =
   | SysctlRow
   | TunnelRow
@@ -130,14 +149,16 @@ export type PlanRow =
   | AllowedSourceRow
   | MasqueradeSourceRow
   | MasqueradeInsideRow
+  | HostPortRow
+  | HostPortHairpinRow
   | ServicePlanRow;
 export type PlanKind = PlanRow["kind"];
 export type PlanRowOf<K extends PlanKind> = Extract<PlanRow, { kind: K }>;
 
 /**
- * Order in which kinds are added; removal goes the other way. What a pod may send is known before its link is up, and what
- * is inside of the cluster before anything is translated. Those of services
- * are a plan of their own: SERVICE_PLAN_KINDS.
+ * Order in which kinds are added; removal goes the other way. What a pod may send is known before its link is up, what is
+ * inside of the cluster before anything is translated, and the way to a pod before a port of the node leads there. Those of
+ * services are a plan of their own: SERVICE_PLAN_KINDS.
  */
 export const PLAN_KINDS: readonly PlanKind[] = [
   "sysctl",
@@ -151,6 +172,8 @@ export const PLAN_KINDS: readonly PlanKind[] = [
   "forwarding",
   "route",
   "rule",
+  "host-port-hairpin",
+  "host-port",
 ];
 
 /** Key of a row inside the table of its kind. */
@@ -177,6 +200,10 @@ export function planKey(row: PlanRow): string {
     case "masquerade-source":
     case "masquerade-inside":
       return row.prefix;
+    case "host-port":
+      return hostPortText(row.address, row.port, row.protocol);
+    case "host-port-hairpin":
+      return row.ip;
     default:
       return servicePlanKey(row);
   }

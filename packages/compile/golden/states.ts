@@ -188,6 +188,7 @@ const workload = (name: string, addresses: readonly IpAddress[]): Workload => ({
   podNamespace: "default",
   podName: name,
   podUid: undefined,
+  hostPorts: [],
   addresses,
   mac: macFromSeed(`pod ${name}`),
   hostLink: `weft0000000000${name}`,

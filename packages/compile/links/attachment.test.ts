@@ -23,6 +23,7 @@ const workload = (...addresses: string[]): Workload => ({
   podName: "web",
   podUid: "uid-1",
   addresses: addresses.map(parseIp),
+  hostPorts: [],
   mac,
   hostLink: "weft0000000000a",
   since: 0,

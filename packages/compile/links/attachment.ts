@@ -1,10 +1,11 @@
 /**
  * One workload into plan rows: its veth pair and the container's side of it, the node's routes and permanent
- * neighbour entries, and what it may send from. Pure and constant in the number of workloads.
+ * neighbour entries, what it may send from, and ports of the node that lead to it. Pure and constant in the number of workloads.
  */
 import { familyOf, hostPrefix, linkLocalOf, type Mac, parseMac } from "@weft/base";
 import { type NodeContext, type PlanRow, type Workload, workloadOrigin } from "@weft/model";
 import { ROUTE_METRIC } from "../overlay/backend.ts";
+import { hostPortRows } from "./host-ports.ts";
 
 /** Ethernet address of the node's end of every pair: what a container's gateway entry points to. */
 export const GATEWAY_MAC: Mac = parseMac("02:77:65:66:74:01");
@@ -48,5 +49,5 @@ export function attachmentRows(w: Workload, context: NodeContext): PlanRow[] {
       origin,
     });
   }
-  return rows;
+  return [...rows, ...hostPortRows(w)];
 }
