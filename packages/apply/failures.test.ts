@@ -4,6 +4,7 @@ import { type ErrorCode, hostPrefix, parseIp, parseMac, parsePrefix, WeftError }
 import type { FakeKernel } from "@weft/kernel/fake";
 import type { Nftables } from "@weft/kernel/port";
 import { PLAN_KINDS, type PlanRow, type PlanRowOf, planKey } from "@weft/model";
+import { HOST_PORTS_RULESET } from "./host-ports.ts";
 import { RULESET, RULESET_VERSION } from "./ruleset.ts";
 import { attachmentCase } from "./testing/attachment-case.ts";
 import { CASES, UPLINK } from "./testing/cases.ts";
@@ -152,7 +153,7 @@ describe("order", () => {
   /** What a row's write looks like, in the words of the writes. */
   const WRITE: Readonly<Record<string, RegExp>> = {
     sysctl: /^setSysctl net\/ipv4/,
-    "allowed-source": /^(add|delete)Elements/,
+    "allowed-source": /^(add|delete)Elements inet weft sources4/,
     "masquerade-inside": /^changeRanges inet weft-masquerade inside4/,
     "masquerade-source": /^changeRanges inet weft-masquerade sources4/,
     tunnel: /^(createVxlan|deleteLink weft-vxlan)/,
@@ -162,6 +163,8 @@ describe("order", () => {
     forwarding: /^(replace|delete)Forwarding/,
     route: /^(replace|delete)Route .*10\.244\.3\.0/,
     rule: /^(replace|delete)Rule/,
+    "host-port-hairpin": /^(add|delete)Elements inet weft-hostports hairpins4/,
+    "host-port": /^(add|delete)Elements inet weft-hostports any4/,
   };
   const order = (): string[] =>
     Object.entries(WRITE)
@@ -172,6 +175,7 @@ describe("order", () => {
 
   test("what others need comes first, and goes last", async () => {
     const rows = [
+      ...["host-port 0.0.0.0", "host-port-hairpin 10.244.1.5"].map(rowOf),
       ...["rule 10.244.1.0/24", "route 10.244.3.0/24", "forwarding", "neighbour 10.244.2.1"].map(rowOf),
       source,
       attachmentCase(container, "IPv4").row,
@@ -179,6 +183,8 @@ describe("order", () => {
       ...["masquerade-source 10.244.1.0/24", "masquerade-inside 10.244.1.0/24"].map(rowOf),
     ];
     await node.plan.ensureSkeletons();
+    // Else the first of its two kinds would make it, elements of both and all.
+    await world.nftables.run(HOST_PORTS_RULESET);
     world.writes.length = 0;
     await node.go(rows);
     expect(node.warnings).toEqual([]);

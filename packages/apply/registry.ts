@@ -5,6 +5,7 @@ import { addressOps } from "./kinds/address.ts";
 import { allowedSourceOps } from "./kinds/allowed-source.ts";
 import { attachmentOps } from "./kinds/attachment.ts";
 import { forwardingOps } from "./kinds/forwarding.ts";
+import { hostPortHairpinOps, hostPortOps } from "./kinds/host-port.ts";
 import { masqueradeInsideOps, masqueradeSourceOps } from "./kinds/masquerade.ts";
 import { neighbourOps } from "./kinds/neighbour.ts";
 import { routeOps } from "./kinds/route.ts";
@@ -35,6 +36,8 @@ export const KINDS: { readonly [K in PlanKind]: AnyOps<K> } = {
   forwarding: forwardingOps,
   route: routeOps,
   rule: ruleOps,
+  "host-port-hairpin": hostPortHairpinOps,
+  "host-port": hostPortOps,
   "node-source": nodeSourceOps,
   "pod-range": podRangeOps,
   hairpin: hairpinOps,

@@ -16,6 +16,8 @@ export interface Skeleton {
   readonly tables: readonly { readonly family: NftFamily; readonly name: string; readonly rules: number }[];
   /** Counts up with every change of the script; an older one is replaced whole. */
   readonly version: number;
+  /** Without elements it does nothing: then it need not be there, and is made with the first one. */
+  readonly onDemand?: boolean;
   /** Deletes the tables if need be, and makes them, without elements. Declares `versionSet` in the first table. */
   readonly script: string;
 }
@@ -65,8 +67,9 @@ export class SkeletonKeeper {
     return this.#stood;
   }
 
-  /** Makes the skeleton with all elements, if it does not stand. */
+  /** Makes the skeleton with all elements, if it does not stand and is needed. */
   async ensure(): Promise<void> {
+    if (this.#skeleton.onDemand === true && this.#lines() === "") return;
     if (!this.stands()) await this.#make();
   }
 
@@ -87,9 +90,13 @@ export class SkeletonKeeper {
     return this.#afterMaking(run);
   }
 
+  #lines(): string {
+    return this.#elements.map((lines) => lines()).join("");
+  }
+
   #make(): Promise<void> {
     this.#making ??= this.#nftables
-      .run(this.#skeleton.script + this.#elements.map((lines) => lines()).join(""))
+      .run(this.#skeleton.script + this.#lines())
       .then(() => {
         this.#stood = true;
       })
@@ -122,7 +129,7 @@ export class Skeletons {
     return keeper;
   }
 
-  /** Makes those that do not stand: before anything else of a plan is applied. */
+  /** Makes those that do not stand and are needed: before anything else of a plan is applied. */
   async ensure(): Promise<void> {
     for (const keeper of this.#keepers.values()) await keeper.ensure();
   }

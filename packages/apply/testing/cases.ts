@@ -431,6 +431,92 @@ function masqueradeCase(kind: "masquerade-source" | "masquerade-inside", text: s
   };
 }
 
+function hostPortCase(address: string, target: string, otherTarget: string): Case {
+  const row: PlanRowOf<"host-port"> = {
+    kind: "host-port",
+    address: parseIp(address),
+    protocol: "tcp",
+    port: 8080,
+    target: parseIp(target),
+    targetPort: 80,
+    origin,
+  };
+  const six = address.includes(":");
+  const any = address === (six ? "::" : "0.0.0.0");
+  const map = `inet weft-hostports ${any ? "any" : "addressed"}${six ? 6 : 4}`;
+  const key = (port: number, protocol = "tcp"): string =>
+    `${any ? "" : `${address} . `}${protocol} . ${port}`;
+  const host = six ? `[${address}]` : address;
+  const replace =
+    (to: string): Action =>
+    (w) =>
+      w.nftables.run(`delete element ${map} { ${key(8080)} }\nadd element ${map} { ${key(8080)} : ${to} }`);
+  const named = six ? "fd57:eff7:0:1::11" : "198.18.1.11";
+  return {
+    name: `host-port ${address}`,
+    needs: [],
+    row,
+    variants: {
+      protocol: { ...row, protocol: "udp" },
+      "a protocol that few know": { ...row, protocol: "sctp" },
+      port: { ...row, port: 53 },
+      target: { ...row, target: parseIp(otherTarget) },
+      "target's port": { ...row, targetPort: 8080 },
+      address: { ...row, address: parseIp(any ? named : six ? "::" : "0.0.0.0") },
+    },
+    damages: [
+      ["missing", (w) => w.nftables.run(`delete element ${map} { ${key(8080)} }`)],
+      [`leads to ${otherTarget} . 80, not ${target} . 80`, replace(`${otherTarget} . 80`)],
+      [`leads to ${target} . 81, not ${target} . 80`, replace(`${target} . 81`)],
+      ["missing", (w) => w.nftables.run("flush chain inet weft-hostports published")],
+      ["missing", (w) => w.nftables.run("flush chain inet weft-hostports output")],
+      ["missing", (w) => w.nftables.run("delete table inet weft-hostports")],
+    ],
+    leftovers: [
+      [`${host}:8081/tcp`, (w) => w.nftables.run(`add element ${map} { ${key(8081)} : ${target} . 80 }`)],
+      [
+        `${host}:8080/udp`,
+        (w) => w.nftables.run(`add element ${map} { ${key(8080, "udp")} : ${target} . 80 }`),
+      ],
+      [
+        `${host}:8080/1`,
+        (w) => w.nftables.run(`add element ${map} { ${key(8080, "icmp")} : ${target} . 80 }`),
+      ],
+    ],
+    foreign: {
+      make: (w) => w.nftables.run("table inet other {\n set any4 { type mark; elements = { 1 } }\n}\n"),
+      stands: (w) => w.nftables.elements("inet", "other", "any4", ["mark"], 4).length === 1,
+    },
+  };
+}
+
+function hostPortHairpinCase(ip: string, other: string): Case {
+  const row: PlanRowOf<"host-port-hairpin"> = { kind: "host-port-hairpin", ip: parseIp(ip), origin };
+  const set = `inet weft-hostports hairpins${ip.includes(":") ? 6 : 4}`;
+  return {
+    name: `host-port-hairpin ${ip}`,
+    needs: [],
+    row,
+    variants: {
+      ip: { ...row, ip: parseIp(other) },
+      family: { ...row, ip: parseIp(ip.includes(":") ? "10.244.1.9" : "fd00:10:244:1::9") },
+    },
+    damages: [
+      ["missing", (w) => w.nftables.run(`delete element ${set} { ${ip} . ${ip} }`)],
+      ["missing", (w) => w.nftables.run("flush chain inet weft-hostports postrouting")],
+      ["missing", (w) => w.nftables.run("delete table inet weft-hostports")],
+    ],
+    leftovers: [
+      [other, (w) => w.nftables.run(`add element ${set} { ${other} . ${other} }`)],
+      [`${ip} . ${other}`, (w) => w.nftables.run(`add element ${set} { ${ip} . ${other} }`)],
+    ],
+    foreign: {
+      make: (w) => w.nftables.run("table inet other {\n set any4 { type mark; elements = { 1 } }\n}\n"),
+      stands: (w) => w.nftables.elements("inet", "other", "any4", ["mark"], 4).length === 1,
+    },
+  };
+}
+
 const sysctl: PlanRowOf<"sysctl"> = {
   kind: "sysctl",
   stage: 1,
@@ -477,5 +563,11 @@ export const CASES: readonly Case[] = [
   masqueradeCase("masquerade-source", "fd00:10:244:1::/64"),
   masqueradeCase("masquerade-inside", "10.244.1.0/24"),
   masqueradeCase("masquerade-inside", "fd00:10:244:1::/64"),
+  hostPortCase("0.0.0.0", "10.244.1.5", "10.244.1.6"),
+  hostPortCase("127.0.0.1", "10.244.1.5", "10.244.1.6"),
+  hostPortCase("::", "fd00:10:244:1::5", "fd00:10:244:1::6"),
+  hostPortCase("fd57:eff7:0:1::77", "fd00:10:244:1::5", "fd00:10:244:1::6"),
+  hostPortHairpinCase("10.244.1.5", "10.244.1.6"),
+  hostPortHairpinCase("fd00:10:244:1::5", "fd00:10:244:1::6"),
   sysctlCase,
 ];

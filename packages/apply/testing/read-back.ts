@@ -1,6 +1,7 @@
 /** What a node's kernel holds because of Weft, in lines that can be compared. */
 import { familyOf } from "@weft/base";
 import { LINK_PREFIX, type NetworkNamespace, ROUTE_PROTOCOL } from "@weft/kernel/port";
+import { HOST_PORTS_TABLE } from "../host-ports.ts";
 import { MASQUERADE_TABLE } from "../masquerade.ts";
 import { NFT_TABLE } from "../ruleset.ts";
 import type { Container, World } from "./worlds.ts";
@@ -43,6 +44,16 @@ export function readBack(
     if (!nftables.tableExists("inet", MASQUERADE_TABLE)) continue;
     for (const { first, last } of nftables.ranges("inet", MASQUERADE_TABLE, set, six))
       lines.push(`range ${set} ${first}-${last}`);
+  }
+  for (const six of [4, 6] as const) {
+    if (!nftables.tableExists("inet", HOST_PORTS_TABLE)) continue;
+    for (const [name, key, value] of [
+      [`addressed${six}`, ["ip", "protocol", "port"], ["ip", "port"]],
+      [`any${six}`, ["protocol", "port"], ["ip", "port"]],
+      [`hairpins${six}`, ["ip", "ip"], undefined],
+    ] as const)
+      for (const e of nftables.elements("inet", HOST_PORTS_TABLE, name, key, six, value))
+        lines.push(`element ${name} ${[...e.key, ...(e.value ?? [])].map((f) => f.value).join(" ")}`);
   }
   containers.forEach(({ container, ipv6 }, i) => {
     const inside = container.inside;
