@@ -41,7 +41,7 @@ import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
 import { probeVxlan } from "./probe.ts";
 import { Readiness } from "./readiness.ts";
-import { attachmentRequest, gcRequest, pauseRequest } from "./requests.ts";
+import { addRequest, attachmentRequest, gcRequest, pauseRequest } from "./requests.ts";
 import { type Handler, serveSocket } from "./server.ts";
 import { ServicesThread } from "./services-client.ts";
 import { serviceRoutes } from "./services-routes.ts";
@@ -151,7 +151,7 @@ export async function startAgent(
     });
   const routes: Readonly<Record<string, Handler>> = {
     "POST /v1/cni/add": async (body, signal) => {
-      const request = attachmentRequest(body);
+      const request = addRequest(body);
       await readiness.wait();
       // A deletion that was queued came before this, whatever it deletes.
       await drainQueue();

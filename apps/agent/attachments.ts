@@ -1,7 +1,8 @@
 /**
  * ADD, DEL, CHECK and GC. An ADD is a transaction over the ledger and the kernel:
  *
- *   lock container/interface -> open namespace -> lease addresses (durable, "allocating") -> rows into the plan
+ *   lock container/interface -> host ports are nobody's -> open namespace -> lease addresses (durable, "allocating")
+ *     -> rows into the plan
  *     -> applied, now and ahead of everything -> kernel read back -> durable "ready" -> answer
  *
  * Whatever fails on the way, or a client that goes away, takes all of it back in reverse. A crash in between
@@ -24,14 +25,16 @@ import {
   withLength,
 } from "@weft/base";
 import { CniError, OWN_CODE } from "@weft/cni";
-import { GATEWAY_MAC } from "@weft/compile";
-import type { Ledger } from "@weft/ipam";
+import { GATEWAY_MAC, unreachableHostPorts } from "@weft/compile";
+import type { Ledger, LedgerEntry } from "@weft/ipam";
 import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/port";
 import type { Drift, Problem, Workload } from "@weft/model";
 import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
+import { type Holder, holderOf, hostPortTaken, hostPortTexts } from "./host-ports.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import type { Orphans } from "./orphans.ts";
 import type { PodPlan } from "./pod-plan.ts";
+import type { AddRequest } from "./requests.ts";
 import { step } from "./steps.ts";
 
 export interface AttachmentsOptions {
@@ -46,6 +49,13 @@ export interface AttachmentsOptions {
   /** Milliseconds that an ADD may take once the agent is ready. */
   readonly deadline: number;
 }
+
+/**
+ * How long an ADD waits for somebody else's host port. A pod that takes another's place is started while the other one is
+ * being stopped, where somebody deleted that by force: without a wait each of its starts would fail until the old one is gone.
+ */
+const HOLDER_PATIENCE_MS = 5_000;
+const HOLDER_POLL_MS = 100;
 
 export const workloadId = (r: { containerId: string; interface: string }): string =>
   `${r.containerId}/${r.interface}`;
@@ -62,7 +72,7 @@ export class Attachments {
     this.#o = options;
   }
 
-  async add(request: AttachmentRequest, signal: AbortSignal): Promise<AttachmentResult> {
+  async add(request: AddRequest, signal: AbortSignal): Promise<AttachmentResult> {
     return this.#locks.run(workloadId(request), () => this.#add(request, signal));
   }
 
@@ -115,15 +125,12 @@ export class Attachments {
     let collected = 0;
     const entries = this.#o.ledger.workloads();
     const orphans = this.#o.orphans.among(entries.flatMap((e) => (e.state === "ready" ? e.workload : [])));
-    for (const { workload, state } of entries) {
-      const why =
-        state !== "ready"
-          ? "it was half made or half deleted"
-          : !this.#namespaceStands(workload)
-            ? "its network namespace is gone"
-            : orphans.has(workload.id)
-              ? "its pod is gone or has another sandbox, and nothing of this one lives"
-              : undefined;
+    for (const entry of entries) {
+      const { workload } = entry;
+      const orphaned = orphans.has(workload.id)
+        ? "its pod is gone or has another sandbox, and nothing of this one lives"
+        : undefined;
+      const why = this.#whyLeftOver(entry) ?? orphaned;
       if (why === undefined || this.#locks.busy(workload.id)) continue;
       this.#o.logger.info("released", { workload: workload.id, why });
       try {
@@ -134,6 +141,12 @@ export class Attachments {
       }
     }
     return collected;
+  }
+
+  /** Undefined when it is whole, or when somebody may be working on it. */
+  #whyLeftOver({ workload, state }: LedgerEntry): string | undefined {
+    if (state !== "ready") return "it was half made or half deleted";
+    return this.#namespaceStands(workload) ? undefined : "its network namespace is gone";
   }
 
   #namespaceStands(w: Workload): boolean {
@@ -147,19 +160,27 @@ export class Attachments {
     }
   }
 
-  async #add(request: AttachmentRequest, signal: AbortSignal): Promise<AttachmentResult> {
+  async #add(request: AddRequest, signal: AbortSignal): Promise<AttachmentResult> {
     const { ledger, pods } = this.#o;
     step("add:received");
-    refuseIfGone(signal);
-    const context = pods.context;
-    if (context === undefined)
-      throw new CniError(OWN_CODE.nodeNotReady, "the node's network is not known yet");
     const id = workloadId(request);
     if (ledger.get(id) !== undefined) {
       throw new CniError(OWN_CODE.conflictingAttachment, `container ${id} is attached already`, {
         hint: "Send DEL before a second ADD.",
       });
     }
+    const until = Date.now() + HOLDER_PATIENCE_MS;
+    // From here to the lease nothing else runs: whoever comes next finds these ports held.
+    for (;;) {
+      refuseIfGone(signal);
+      if (request.hostPorts.length === 0) break;
+      const holder = holderOf(request.hostPorts, ledger.workloads());
+      if (holder === undefined) break;
+      await this.#waitFor(holder, request, until);
+    }
+    const context = pods.context;
+    if (context === undefined)
+      throw new CniError(OWN_CODE.nodeNotReady, "the node's network is not known yet");
     const identity = this.#inspect(request);
     step("add:namespace-opened");
     const workload = ledger.allocate(
@@ -173,6 +194,7 @@ export class Attachments {
         podNamespace: request.podNamespace,
         podName: request.podName,
         podUid: request.podUid,
+        hostPorts: request.hostPorts,
         mac: macFromSeed(`pod ${context.node} ${id}`),
         hostLink: hostLinkOf(request.network, id),
       },
@@ -190,7 +212,33 @@ export class Attachments {
       await this.#undo(id);
       throw error;
     }
+    const unreachable = unreachableHostPorts(workload);
+    if (unreachable.length > 0) {
+      this.#o.logger.warn("host ports lead nowhere: the pod has no address of their family", {
+        workload: id,
+        ports: hostPortTexts(unreachable),
+      });
+    }
     return resultOf(workload, context.podMtu);
+  }
+
+  /** Releases the holder of a port if that is left over; else waits a little, or throws when the time is up. */
+  async #waitFor(holder: Holder, request: AddRequest, until: number): Promise<void> {
+    const { workload } = holder.entry;
+    const { id } = workload;
+    const why = this.#locks.busy(id) ? undefined : this.#whyLeftOver(holder.entry);
+    if (why !== undefined) {
+      this.#o.logger.info("released", { workload: id, why });
+      try {
+        return await this.#locks.run(id, () => this.#del(id));
+      } catch (error) {
+        this.#o.logger.warn("cannot release yet", { workload: id, error: describeError(error) });
+      }
+    }
+    // The pod's own sandbox before this one: the runtime has lost it, if nothing lives in there.
+    if (request.podUid !== undefined && request.podUid === workload.podUid) this.#o.orphans.supersede(id);
+    if (Date.now() >= until) throw hostPortTaken(holder);
+    await new Promise((resolve) => setTimeout(resolve, HOLDER_POLL_MS));
   }
 
   async #apply(workload: Workload, signal: AbortSignal): Promise<void> {

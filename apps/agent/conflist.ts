@@ -9,7 +9,8 @@ export function conflistText(o: Pick<AgentOptions, "socket" | "queue">): string 
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     name: "weft",
-    plugins: [{ type: "weft", socket: o.socket, queue: o.queue }],
+    // The runtime tells of the pods' host ports only those who declare it.
+    plugins: [{ type: "weft", capabilities: { portMappings: true }, socket: o.socket, queue: o.queue }],
   };
   return `${JSON.stringify(list, null, 2)}\n`;
 }

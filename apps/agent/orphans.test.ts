@@ -59,7 +59,7 @@ describe("orphans", () => {
     let sees = true;
     const orphans = new Orphans({ pods: known, clock, look: () => (sees ? inSight : undefined) });
     const ids = (...of: Workload[]): string[] => [...orphans.among(of)];
-    return { clock, known, space, ids, blind: () => (sees = false) };
+    return { clock, known, space, orphans, ids, blind: () => (sees = false) };
   }
 
   /** Processes of this test can be looked at, whatever else there is. */
@@ -126,6 +126,23 @@ describe("orphans", () => {
     blind();
     expect(minute()).toEqual([]);
     expect(minute()).toEqual([]);
+  });
+
+  test("a pod's sandbox that keeps the next one of the pod from its host ports, when nothing runs in it", () => {
+    const { clock, ids, space, orphans } = setUp([pod("web", "uid-web")]);
+    const w = workload("a", space.path);
+    expect(ids(w)).toEqual([]);
+    clock.advance(60_000);
+    expect(ids(w)).toEqual([]);
+    orphans.supersede("a/eth0");
+    expect(ids(w)).toEqual([]);
+    clock.advance(60_000);
+    expect(ids(w)).toEqual(["a/eth0"]);
+    // Gone, and made anew: nothing of this is kept.
+    ids();
+    ids(w);
+    clock.advance(60_000);
+    expect(ids(w)).toEqual([]);
   });
 
   test("of a pod's two sandboxes the older one, when nothing runs in it", () => {

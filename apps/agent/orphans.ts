@@ -5,7 +5,8 @@
  * The API alone does not tell: a pod that was deleted by force, while its kubelet was down, is gone from there and
  * runs on, and its address must not be given to another one. So an attachment is an orphan when, for a minute,
  *
- *   - its pod is gone from the API, or the same pod has a newer attachment of the same name, and
+ *   - its pod is gone from the API, or the same pod has a newer attachment of the same name, or is kept from one
+ *     because this one holds its host ports, and
  *   - nothing of its sandbox lives. A sandbox's own process does, from its start, after ADD, to its end.
  *
  * Where nothing can be seen of the node's sandboxes (sight.ts), there are no orphans.
@@ -27,9 +28,15 @@ export class Orphans {
   readonly #o: OrphansOptions;
   /** Since when each of them has been without a pod, in monotonic milliseconds. */
   readonly #suspects = new Map<string, number>();
+  readonly #superseded = new Set<string>();
 
   constructor(options: OrphansOptions) {
     this.#o = options;
+  }
+
+  /** An ADD of the same pod came, and found this one in its way. */
+  supersede(id: string): void {
+    this.#superseded.add(id);
   }
 
   /** Ids of those among a node's workloads that are orphans. To be asked again and again. */
@@ -38,7 +45,8 @@ export class Orphans {
     const newest = newestOf(workloads);
     const due: Workload[] = [];
     for (const w of workloads) {
-      if (!this.#o.pods.isGone(w) && newest.get(slot(w)) === w) this.#suspects.delete(w.id);
+      const isNewest = newest.get(slot(w)) === w && !this.#superseded.has(w.id);
+      if (!this.#o.pods.isGone(w) && isNewest) this.#suspects.delete(w.id);
       else if (!this.#suspects.has(w.id)) this.#suspects.set(w.id, now);
       else if (now - (this.#suspects.get(w.id) as number) >= GRACE_MS) due.push(w);
     }
@@ -56,7 +64,8 @@ export class Orphans {
 
   #forget(workloads: readonly Workload[]): void {
     const ids = new Set(workloads.map((w) => w.id));
-    for (const id of this.#suspects.keys()) if (!ids.has(id)) this.#suspects.delete(id);
+    for (const kept of [this.#suspects, this.#superseded])
+      for (const id of kept.keys()) if (!ids.has(id)) kept.delete(id);
   }
 }
 

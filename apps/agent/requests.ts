@@ -1,7 +1,15 @@
 /** Bodies of requests on the agent's socket, checked: only root can send them, but not only our own plugin does. */
 import { WeftError } from "@weft/base";
-import { checkContainerId, checkInterfaceName, checkNetworkName } from "@weft/cni";
+import {
+  checkContainerId,
+  checkInterfaceName,
+  checkNetworkName,
+  type JsonObject,
+  parseCapabilityArguments,
+} from "@weft/cni";
+import type { HostPort } from "@weft/model";
 import type { AttachmentRequest, GcRequest } from "@weft/plugin-weft";
+import { hostPortsOf } from "./host-ports.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -17,6 +25,19 @@ export function attachmentRequest(body: unknown): AttachmentRequest {
     podName: optional(fields["podName"], "podName"),
     podUid: optional(fields["podUid"], "podUid"),
   };
+}
+
+/** An attachment to be made, with the ports of the node that are to lead to it. */
+export interface AddRequest extends AttachmentRequest {
+  readonly hostPorts: readonly HostPort[];
+}
+
+/** Throws "invalid" with the field. A plugin of an earlier version knows no port mappings. */
+export function addRequest(body: unknown): AddRequest {
+  const request = attachmentRequest(body);
+  const { portMappings } = body as Fields;
+  const given: JsonObject = portMappings === undefined ? {} : { portMappings };
+  return { ...request, hostPorts: hostPortsOf(parseCapabilityArguments(given).portMappings ?? []) };
 }
 
 /** Throws "invalid": a list that was misread would release every attachment that is not on it. */

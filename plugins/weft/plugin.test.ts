@@ -81,7 +81,8 @@ describe("ADD", () => {
   test("asks with the attachment and the pod's name, and prints the result", async () => {
     listen(() => Response.json(RESULT));
     const CNI_ARGS = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_UID=u1";
-    const { code, printed } = await run("ADD", {}, { CNI_ARGS });
+    const runtimeConfig = { portMappings: [{ HostPort: 80, ContainerPort: 8080, Protocol: "TCP" }] };
+    const { code, printed } = await run("ADD", { runtimeConfig }, { CNI_ARGS });
     expect(code).toBe(0);
     expect(printed).toMatchObject({ cniVersion: "1.1.0", ips: RESULT.ips });
     expect(heard).toEqual([
@@ -95,9 +96,21 @@ describe("ADD", () => {
           podNamespace: "default",
           podName: "web",
           podUid: "u1",
+          portMappings: [{ hostPort: 80, containerPort: 8080, protocol: "tcp" }],
         },
       ],
     ]);
+  });
+
+  test("ports that are none are refused here, and a DEL does not look at them", async () => {
+    listen(() => Response.json(RESULT));
+    const runtimeConfig = { portMappings: [{ hostPort: "http", containerPort: 80 }] };
+    const { code, printed } = await run("ADD", { runtimeConfig });
+    expect({ code, printed }).toMatchObject({ code: 1, printed: { code: 7 } });
+    expect(printed["msg"]).toContain("runtimeConfig.portMappings[0].hostPort");
+    expect(heard).toEqual([]);
+    expect((await run("DEL", { runtimeConfig })).code).toBe(0);
+    expect(heard[0]?.[1]).not.toHaveProperty("portMappings");
   });
 
   test("appends to the result of the plugins before, whose indexes stay true", async () => {

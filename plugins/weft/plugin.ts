@@ -3,6 +3,8 @@
  *
  *   socket     path of the agent's socket           /run/weft/agent.sock
  *   queue      directory of deletions for later     /var/lib/weft/deletions
+ *
+ * and the capability portMappings: ports of the node that lead to the container.
  */
 import {
   type AddRequest,
@@ -12,11 +14,18 @@ import {
   OWN_CODE,
   type Plugin,
   type PluginRequest,
+  parseCapabilityArguments,
   type Result,
 } from "@weft/cni";
 import { type Ask, askBySocket } from "./client.ts";
 import { faultPoint, type PluginStep } from "./fault-points.ts";
-import { type AttachmentRequest, type AttachmentResult, QUEUE_PATH, SOCKET_PATH } from "./protocol.ts";
+import {
+  type AddBody,
+  type AttachmentRequest,
+  type AttachmentResult,
+  QUEUE_PATH,
+  SOCKET_PATH,
+} from "./protocol.ts";
 import { dequeue, enqueue } from "./queue.ts";
 
 interface Options {
@@ -33,7 +42,9 @@ export const createWeftPlugin = (ask: Ask): Plugin => ({
   async add(request) {
     const { socket } = optionsOf(request);
     step("plugin:add-read");
-    const answer = await ask<AttachmentResult>(socket, "/v1/cni/add", attachmentOf(request));
+    const { portMappings = [] } = parseCapabilityArguments(request.configuration.runtimeConfig);
+    const body: AddBody = { ...attachmentOf(request), portMappings };
+    const answer = await ask<AttachmentResult>(socket, "/v1/cni/add", body);
     step("plugin:add-answered");
     return merge(request.previousResult, answer);
   },

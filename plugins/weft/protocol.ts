@@ -1,7 +1,7 @@
 /**
  * What the plugin and the node's agent say to each other: HTTP over the agent's unix socket, JSON bodies.
  *
- *   POST /v1/cni/add     AttachmentRequest   200 Result | 4xx/5xx Failure
+ *   POST /v1/cni/add     AddBody             200 Result | 4xx/5xx Failure
  *   POST /v1/cni/del     AttachmentRequest   200 {}
  *   POST /v1/cni/check   AttachmentRequest   200 {}
  *   POST /v1/cni/gc      GcRequest           200 {}
@@ -10,7 +10,7 @@
  *
  * The plugin that goes away in the middle of an ADD takes its request back: the agent then undoes it.
  */
-import type { Attachment, ResultInterface, ResultIp, ResultRoute } from "@weft/cni";
+import type { Attachment, PortMapping, ResultInterface, ResultIp, ResultRoute } from "@weft/cni";
 
 export interface AttachmentRequest {
   /** Name of the network: `name` in the configuration list. */
@@ -22,6 +22,12 @@ export interface AttachmentRequest {
   readonly podNamespace: string | undefined;
   readonly podName: string | undefined;
   readonly podUid: string | undefined;
+}
+
+/** What only an ADD needs to say: DEL removes whatever there is. */
+export interface AddBody extends AttachmentRequest {
+  /** Ports of the node that are to lead to the container, from the runtime; those without a host port are none. */
+  readonly portMappings: readonly PortMapping[];
 }
 
 /** What an ADD made; the plugin appends it to the result of the plugins before it. */

@@ -39,7 +39,7 @@ export const ownPart = (view: readonly string[]): string[] =>
   view.filter(
     (line) =>
       /weft|protocol=87|^rule .*table=8700/.test(line) &&
-      !/^nft (table|chain|rule|set|counter)/.test(line) &&
+      !/^nft (table|chain|rule|set|map|counter)/.test(line) &&
       !isOfServices(line),
   );
 
@@ -110,11 +110,11 @@ function nftTexts(ns: TestNamespace): string[] {
     const [kind, value] = Object.entries(object)[0] as [string, Json];
     if (kind === "metainfo") return [];
     const name = ["family", "table", "name", "chain"].map((k) => value[k] ?? "").join(" ");
-    if (kind === "set") {
+    if (kind === "set" || kind === "map") {
       const elements = ((value["elem"] ?? []) as unknown[]).map(
         (e) => `nft element ${name} ${JSON.stringify(e)}`,
       );
-      return [`nft set ${name}`, ...elements];
+      return [`nft ${kind} ${name}`, ...elements];
     }
     const shown =
       kind === "rule" ? JSON.stringify(value["expr"]).replaceAll(/"(packets|bytes)":\d+,?/g, "") : "";

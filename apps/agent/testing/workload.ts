@@ -10,6 +10,7 @@ export const workload = (id: string, namespacePath: string, more: Partial<Worklo
   namespaceIdentity: "",
   podNamespace: "shop",
   podName: "web",
+  hostPorts: [],
   podUid: "uid-web",
   addresses: [],
   mac: "02:00:00:00:00:01" as Workload["mac"],
