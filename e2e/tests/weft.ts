@@ -4,6 +4,7 @@ import { becomesReady, changesBackend } from "./backends.ts";
 import { restored } from "./backup.ts";
 import { COMMON, deletion, podsReachPods, services } from "./common.ts";
 import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPod } from "./faults.ts";
+import { hostPortMoves, hostPorts } from "./host-ports.ts";
 import { drain, removed, renumbered, reregistered, takenRange } from "./nodes.ts";
 import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
 import { apiService, losersAreTold, policies } from "./services.ts";
@@ -21,6 +22,8 @@ export const weftSuites: readonly Suite[] = [
     cases: [
       becomesReady,
       ...COMMON,
+      hostPorts,
+      hostPortMoves,
       changesBackend("vxlan"),
       changesBackend("auto"),
       deletion,
@@ -70,6 +73,6 @@ export const weftSuites: readonly Suite[] = [
       racks: [1, 2],
       network: weftNetwork({ backend: "vxlan" }),
     }),
-    cases: [podsReachPods, ...COMMON.slice(1), changesBackend("auto"), deletion],
+    cases: [podsReachPods, ...COMMON.slice(1), hostPorts, changesBackend("auto"), deletion],
   },
 ];
