@@ -414,6 +414,8 @@ export interface FlowFilter {
   readonly reply?: TupleFilter;
   /** Whether the destination of the original direction is translated. */
   readonly translated?: boolean;
+  /** Whether packets have been seen both ways. */
+  readonly replied?: boolean;
   /** Ranges that the original source must be in one of, or in none of. */
   readonly from?: { readonly inside: boolean; readonly prefixes: readonly Prefix[] };
 }

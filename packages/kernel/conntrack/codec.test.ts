@@ -188,7 +188,7 @@ const smallFlow = fc.constantFrom<Family>(4, 6).chain((family) => {
     protocol: fc.constantFrom(6, 17),
     original: tuple,
     reply: tuple,
-    status: fc.constantFrom(0, FLOW_STATUS.destinationNat),
+    status: fc.constantFrom(0, FLOW_STATUS.destinationNat, FLOW_STATUS.seenReply),
   });
 });
 const smallFilter = fc.constantFrom<Family>(4, 6).chain((family) => {
@@ -212,6 +212,7 @@ const smallFilter = fc.constantFrom<Family>(4, 6).chain((family) => {
       original: tuple,
       reply: tuple,
       translated: fc.boolean(),
+      replied: fc.boolean(),
       from: fc.record({ inside: fc.boolean(), prefixes }),
     },
     { requiredKeys: ["family", "protocol"] },

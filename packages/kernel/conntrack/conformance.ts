@@ -33,7 +33,7 @@ function specsOf(family: Family, protocol: FlowSpec["protocol"]): FlowSpec[] {
   return [
     flow(1, frontend, 53, a),
     flow(2, frontend, 53, a),
-    flow(3, frontend, 53, b),
+    { ...flow(3, frontend, 53, b), replied: true },
     flow(4, frontend, 53),
     flow(5, frontend, 54, a),
     flow(6, frontend, 53, a, 5354),
@@ -77,7 +77,7 @@ export function conntrackConformance(name: string, make: () => ConformanceConntr
     test("lists what there is", async () => {
       const { a, b, frontend } = FAMILIES[4];
       const flows = await ct.list({ family: 4, protocol: IP_PROTOCOL.udp });
-      const shown = (f: Flow) => [f.original, f.reply, f.status & (FLOW_STATUS.destinationNat | 8), f.mark];
+      const shown = (f: Flow) => [f.original, f.reply, f.status & (FLOW_STATUS.destinationNat | FLOW_STATUS.seenReply | 8), f.mark];
       const wanted = specsOf(4, "udp").map((spec) => {
         const { original, reply, status, mark } = flowOf(spec);
         return [original, reply, status, mark] as const;
@@ -121,6 +121,8 @@ export function conntrackConformance(name: string, make: () => ConformanceConntr
             { family, protocol, original: to, reply: { source: ip(frontend) } },
             [4],
           ],
+          ["what has no reply yet", { family, protocol, original: to, replied: false }, [1, 2, 4, 6]],
+          ["what has been answered", { family, protocol, original: to, replied: true }, [3]],
           ["what is translated", { family, protocol, original: to, translated: true }, [1, 2, 3, 6]],
           ["a client", { family, protocol, original: { source: ip(`${client}7`), sourcePort: 1007 } }, [7]],
           ["replies to a client", { family, protocol, reply: { destination: ip(`${client}7`) } }, [7]],

@@ -28,8 +28,9 @@ export const matches = (filter: FlowFilter, flow: Flow): boolean =>
   tupleMatches(filter.reply, flow.reply) &&
   restMatches(filter, flow);
 
-const restMatches = ({ translated, from }: FlowFilter, flow: Flow): boolean =>
+const restMatches = ({ translated, replied, from }: FlowFilter, flow: Flow): boolean =>
   (translated === undefined || translated === isTranslated(flow)) &&
+  (replied === undefined || replied === ((flow.status & FLOW_STATUS.seenReply) !== 0)) &&
   (from === undefined ||
     from.inside === from.prefixes.some((prefix) => contains(prefix, flow.original.source)));
 
@@ -63,7 +64,8 @@ export function checkFilter(filter: FlowFilter, narrow: boolean): void {
 }
 
 /** "IPv4 protocol 17 to 10.96.0.10:53, replies from 10.244.1.7:5353". */
-export function describeFilter({ family, protocol, original, reply, translated, from }: FlowFilter): string {
+export function describeFilter(filter: FlowFilter): string {
+  const { family, protocol, original, reply, translated, replied, from } = filter;
   const end = (ip?: string, port?: number): string =>
     `${ip?.includes(":") ? `[${ip}]` : (ip ?? "any")}${port === undefined ? "" : `:${port}`}`;
   const parts = [
@@ -82,6 +84,7 @@ export function describeFilter({ family, protocol, original, reply, translated, 
           ],
     ),
     translated === undefined ? "" : translated ? "translated" : "untranslated",
+    replied === undefined ? "" : replied ? "replied" : "unreplied",
     from === undefined ? "" : `from ${from.inside ? "" : "outside "}${from.prefixes.join(",")}`,
   ];
   return parts.filter((part) => part !== "").join(" ");

@@ -25,6 +25,8 @@ export interface FlowSpec {
   readonly destinationPort?: number;
   /** Where the destination is translated to. */
   readonly backend?: { readonly ip: string; readonly port: number };
+  /** Packets have been seen both ways. */
+  readonly replied?: boolean;
   readonly mark?: number;
   readonly zone?: number;
 }
@@ -54,7 +56,10 @@ export function flowOf(spec: FlowSpec): Omit<Flow, "id"> {
     original: tuple(source, sourcePort, destination, destinationPort, request),
     reply: tuple(backend?.ip ?? destination, backend?.port ?? destinationPort, source, sourcePort, answer),
     // Once a flow is made, whether it is translated is decided, both ways.
-    status: FLOW_STATUS.confirmed | (backend === undefined ? 0 : FLOW_STATUS.destinationNat),
+    status:
+      FLOW_STATUS.confirmed |
+      (backend === undefined ? 0 : FLOW_STATUS.destinationNat) |
+      (spec.replied === true ? FLOW_STATUS.seenReply : 0),
     timeout: 600,
     mark: spec.mark ?? 0,
     zone: spec.zone ?? 0,
@@ -74,7 +79,7 @@ export function createRequest(spec: FlowSpec): Uint8Array {
     .raw(nfgenmsg(family));
   writeTuple(writer, CTA_TUPLE_ORIG, family, { ...original, protocol });
   writeTuple(writer, CTA_TUPLE_REPLY, family, { ...reply, protocol });
-  writer.u32Be(CTA_TIMEOUT, flow.timeout).u32Be(CTA_STATUS, FLOW_STATUS.confirmed);
+  writer.u32Be(CTA_TIMEOUT, flow.timeout).u32Be(CTA_STATUS, flow.status & ~FLOW_STATUS.destinationNat);
   if (flow.mark !== 0) writer.u32Be(CTA_MARK, flow.mark);
   if (flow.zone !== 0) writer.u16Be(CTA_ZONE, flow.zone);
   if (spec.backend !== undefined) writeNat(writer, family, spec.backend);
