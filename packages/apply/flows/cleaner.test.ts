@@ -195,6 +195,20 @@ describe("the cleaner", () => {
     expect(await flows()).toEqual([A]);
   });
 
+  test("a change that failed is not forgotten over the next one", async () => {
+    become(row([A, B]));
+    await later();
+    for (const b of [A, B]) addFlow(FRONTEND, backend(b));
+    fake.failNext("flush", new WeftError("busy", "not now"));
+    become(row([B]));
+    clock.advance(20);
+    // The kernel has not answered yet.
+    become(row([B, "10.244.0.3:5353"]));
+    await later(1000);
+    await later(1000);
+    expect(await flows()).toEqual([B]);
+  });
+
   test("a first backend whose untranslated flows could not be removed", async () => {
     addFlow(FRONTEND, undefined);
     fake.failNext("flush", new WeftError("busy", "not now"));
