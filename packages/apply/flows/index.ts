@@ -6,5 +6,6 @@ export {
   type FlowStatistics,
 } from "./cleaner.ts";
 export { countFlows } from "./counts.ts";
+export { type FrontendListener, followFrontends } from "./follow.ts";
 export { type FlowContext, type Frontend, staleFlows } from "./stale.ts";
 export { strayFlows } from "./stray.ts";
