@@ -77,7 +77,12 @@ export function conntrackConformance(name: string, make: () => ConformanceConntr
     test("lists what there is", async () => {
       const { a, b, frontend } = FAMILIES[4];
       const flows = await ct.list({ family: 4, protocol: IP_PROTOCOL.udp });
-      const shown = (f: Flow) => [f.original, f.reply, f.status & (FLOW_STATUS.destinationNat | FLOW_STATUS.seenReply | 8), f.mark];
+      const shown = (f: Flow) => [
+        f.original,
+        f.reply,
+        f.status & (FLOW_STATUS.destinationNat | FLOW_STATUS.seenReply | 8),
+        f.mark,
+      ];
       const wanted = specsOf(4, "udp").map((spec) => {
         const { original, reply, status, mark } = flowOf(spec);
         return [original, reply, status, mark] as const;

@@ -7,7 +7,7 @@
  *     CTA_STATUS                        bits that must be set (later kernels; others do not look at it)
  *
  * The kernel's comparison, as of Linux 6.18, is used where it is right. It takes an IPv6 address for equal when it
- * differs, so those are never sent; it does not look at SCTP's ports. Before Linux 5.17 it reads the reply direction by
+ * differs, so those are never sent; it does not look at SCTP's ports. Before Linux 5.16 it reads the reply direction by
  * the flags of the original one and refuses or misses flows: `reply` says whether it does.
  *
  * For the same reasons nothing is removed by a filtered IPCTNL_MSG_CT_DELETE (Linux 6.12 and later), which would save
