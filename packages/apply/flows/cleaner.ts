@@ -9,7 +9,7 @@
  * However many frontends change in one moment, the kernel's table is walked a few times. What is tried again is worked
  * out again: a backend that came back meanwhile has no stale flows. Nothing here throws.
  */
-import { type Clock, describeError, isInvalid, type Logger } from "@weft/base";
+import { type Clock, describeError, hintOf, isInvalid, type Logger } from "@weft/base";
 import { type Conntrack, IP_PROTOCOL } from "@weft/kernel/port";
 import type { Backend, FrontendMatch, FrontendRow } from "@weft/model";
 import { backendKey, backendsOf, type FlowContext, type Frontend, staleFlows } from "./stale.ts";
@@ -203,6 +203,7 @@ class Cleaner implements FlowCleaner {
   }
 
   #failed(error: unknown, changes: ReadonlyMap<string, Change>): void {
+    const former = this.#error;
     this.#error = describeError(error);
     if (isInvalid(error)) {
       // Another try would ask the same.
@@ -210,7 +211,11 @@ class Cleaner implements FlowCleaner {
       return;
     }
     this.#failures++;
-    this.#o.logger.warn("stale flows were not removed", { error: this.#error, tries: this.#failures });
+    if (this.#error !== former)
+      this.#o.logger.warn("stale flows were not removed, and are tried again", {
+        error: this.#error,
+        hint: hintOf(error),
+      });
     if (this.#closed) return;
     for (const [key, change] of changes) this.#pending.set(key, merged(change, this.#pending.get(key)));
   }

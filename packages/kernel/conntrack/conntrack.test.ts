@@ -1,11 +1,12 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { type IpAddress, isInvalid } from "@weft/base";
+import { hintOf, type IpAddress, isInvalid, isUnsupported } from "@weft/base";
 import { FakeConntrack } from "../fake/index.ts";
 import { NETLINK, NetlinkSocket, NetlinkWriter, NLM } from "../netlink/index.ts";
 import { createAnonymous, spawnSyncIn } from "../netns/index.ts";
 import { type Flow, type FlowFilter, IP_PROTOCOL } from "../port.ts";
+import { SysError } from "../sys/errno.ts";
 import { conntrackConformance } from "./conformance.ts";
-import { createConntrack } from "./conntrack.ts";
+import { createConntrack, dumpError } from "./conntrack.ts";
 import {
   CTA_FILTER,
   CTA_FILTER_ORIG_FLAGS,
@@ -174,6 +175,13 @@ describe("beside the program conntrack", () => {
     const closed = createConntrack(namespace);
     closed.close();
     expect(isInvalid(await closed.list({ family: 4 }).catch((error) => error))).toBe(true);
+  });
+
+  test("a kernel without the interface is named as such, with what to do", () => {
+    const refused = dumpError(new SysError("IPCTNL_MSG_CT_GET", 22));
+    expect([isUnsupported(refused), hintOf(refused)?.includes("nf_conntrack_netlink")]).toEqual([true, true]);
+    const busy = new SysError("IPCTNL_MSG_CT_GET", 16);
+    expect(dumpError(busy)).toBe(busy);
   });
 
   test("what the kernel refuses is told in its words", () => {

@@ -6,7 +6,7 @@
  *
  * Dumps run on other threads; of removals, a few hundred are done in a row.
  */
-import { isInvalid, isUnsupported, WeftError } from "@weft/base";
+import { describeError, isUnsupported, WeftError } from "@weft/base";
 import { NETLINK, NetlinkSocket, NetlinkWriter } from "../netlink/index.ts";
 import type { Conntrack, Flow, FlowFilter, NetworkNamespace } from "../port.ts";
 import { hasErrno, type SysError } from "../sys/errno.ts";
@@ -35,6 +35,15 @@ export function createConntrack(
   options: ConntrackOptions = {},
 ): ConntrackHandle {
   return new KernelConntrack(namespace.fd, options);
+}
+
+/** A kernel refuses filters that it does not know, and everything while it has no netlink interface to its flows. */
+export function dumpError(error: unknown): unknown {
+  if (!hasErrno(error, "EINVAL") && !isUnsupported(error)) return error;
+  return new WeftError("unsupported", `this kernel does not tell of its flows: ${describeError(error)}`, {
+    hint: "Load its module nf_conntrack_netlink (CONFIG_NF_CT_NETLINK); Weft needs Linux 5.13 or later.",
+    cause: error,
+  });
 }
 
 class KernelConntrack implements ConntrackHandle {
@@ -112,8 +121,9 @@ class KernelConntrack implements ConntrackHandle {
         await this.#dump(probeRequest(), "what this kernel filters by", () => {});
         this.#narrowing = { original: true, reply: true };
       } catch (error) {
-        if (!isInvalid(error) && !isUnsupported(error)) throw error;
-        this.#narrowing = { original: isInvalid(error), reply: false };
+        // Whether it was the question or the module that is missing, the next dump tells.
+        if (!isUnsupported(error)) throw error;
+        this.#narrowing = { original: true, reply: false };
       }
     }
     return this.#narrowing;
@@ -128,7 +138,7 @@ class KernelConntrack implements ConntrackHandle {
     } catch (error) {
       // The rest of a dump that was given up would meet the next request.
       this.#drop();
-      throw error;
+      throw dumpError(error);
     }
   }
 
