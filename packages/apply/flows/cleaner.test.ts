@@ -267,7 +267,7 @@ describe("the cleaner", () => {
 
   test("a draining backend keeps its flows until it is done", async () => {
     const draining = new Set(["10.244.0.1"]);
-    given = context({ draining: (_, { ip }) => draining.has(ip) });
+    given = context({ draining: (_row, { ip }) => draining.has(ip) });
     become(row([A, B]));
     await later();
     addFlow(FRONTEND, backend(A));

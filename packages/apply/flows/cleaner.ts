@@ -232,7 +232,7 @@ class Cleaner implements FlowCleaner {
       const row = change.before[scope];
       const now = new Set(backendsOf(after[scope]).map(backendKey));
       const backends = backendsOf(row).filter(
-        (b) => !now.has(backendKey(b)) && draining(change.match.protocol, b),
+        (b) => !now.has(backendKey(b)) && row !== undefined && draining(row, b),
       );
       return row === undefined || backends.length === 0 ? undefined : { ...row, backends };
     };

@@ -16,7 +16,7 @@
  */
 import type { IpAddress, Prefix } from "@weft/base";
 import { type FlowFilter, IP_PROTOCOL } from "@weft/kernel/port";
-import type { Backend, FrontendMatch, FrontendRow, Transport } from "@weft/model";
+import type { Backend, FrontendMatch, FrontendRow } from "@weft/model";
 
 /** The rows of one match. */
 export interface Frontend {
@@ -33,7 +33,7 @@ export interface FlowContext {
   /** Whether TCP connections are reset when their backend leaves. */
   readonly resetConnections: boolean;
   /** Backends that take no new connections any more and still serve those they have: their flows stay. */
-  readonly draining?: (protocol: Transport, backend: Backend) => boolean;
+  readonly draining?: (row: FrontendRow, backend: Backend) => boolean;
 }
 
 export const NO_FRONTEND: Frontend = { any: undefined, outside: undefined };
@@ -106,7 +106,9 @@ function changesOf(
   if (!isTcp || context.resetConnections) {
     const kept = new Set(has.map(backendKey));
     const left = had.filter((backend) => !kept.has(backendKey(backend)));
-    const gone = left.filter((backend) => context.draining?.(match.protocol, backend) !== true);
+    const gone = left.filter(
+      (backend) => before === undefined || context.draining?.(before, backend) !== true,
+    );
     if (has.length === 0 && gone.length > 0 && gone.length === left.length) parts.push({ translated: true });
     else
       parts.push(

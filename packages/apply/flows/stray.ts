@@ -39,6 +39,6 @@ export function strayFlows(
     }
     if (isTcp && !context.resetConnections) return false;
     const backend = { ip: reply.source, port: reply.sourcePort ?? 0 };
-    return !found[side].has(backendKey(backend)) && context.draining?.(match.protocol, backend) !== true;
+    return !found[side].has(backendKey(backend)) && context.draining?.(row, backend) !== true;
   });
 }
