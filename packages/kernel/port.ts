@@ -369,6 +369,20 @@ export const FLOW_STATUS = {
   offload: 0x4000,
 } as const;
 
+/** States of TCP (enum tcp_conntrack): what both ends have said so far. */
+export const TCP_FLOW_STATE = {
+  none: 0,
+  synSent: 1,
+  synReceived: 2,
+  established: 3,
+  finWait: 4,
+  closeWait: 5,
+  lastAck: 6,
+  timeWait: 7,
+  closed: 8,
+  synSentBoth: 9,
+} as const;
+
 /** One direction of a flow. Ports are those of protocols that have them; `icmp` is that of ICMP and ICMPv6. */
 export interface FlowTuple {
   readonly source: IpAddress;
@@ -389,6 +403,8 @@ export interface Flow {
   readonly status: number;
   /** Seconds until it is forgotten without a packet. */
   readonly timeout: number;
+  /** TCP_FLOW_STATE; undefined for other protocols. */
+  readonly tcpState: number | undefined;
   readonly mark: number;
   readonly zone: number;
   /** Another one for each entry, until the kernel uses the memory again. */
@@ -416,6 +432,8 @@ export interface FlowFilter {
   readonly translated?: boolean;
   /** Whether packets have been seen both ways. */
   readonly replied?: boolean;
+  /** Whether it is TCP that both ends have closed, or one has reset, and that is only remembered. */
+  readonly ended?: boolean;
   /** Ranges that the original source must be in one of, or in none of. */
   readonly from?: { readonly inside: boolean; readonly prefixes: readonly Prefix[] };
 }

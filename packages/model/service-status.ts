@@ -47,7 +47,7 @@ export interface FrontendStatus {
   readonly row: FrontendRow;
   readonly state: "pending" | "done" | "error";
   readonly error: string | undefined;
-  /** How many connections lead to each of its backends now, in their order; undefined: that cannot be read. */
+  /** Connections to each of its backends now, in their order, without closed ones; undefined: that cannot be read. */
   readonly connections: readonly number[] | undefined;
 }
 

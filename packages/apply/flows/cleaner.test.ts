@@ -74,6 +74,7 @@ function addFlow(to: Backend, via: Backend | undefined, protocol = 17): void {
     },
     status: 8 | (via === undefined ? 0 : FLOW_STATUS.destinationNat),
     timeout: 1,
+    tcpState: undefined,
     mark: 0,
     zone: 0,
     packets: undefined,

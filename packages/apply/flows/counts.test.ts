@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { IpAddress } from "@weft/base";
 import { FakeConntrack } from "@weft/kernel/fake";
-import { FLOW_STATUS } from "@weft/kernel/port";
+import { FLOW_STATUS, TCP_FLOW_STATE } from "@weft/kernel/port";
 import { servicePlanKey } from "@weft/model";
 import { countFlows } from "./counts.ts";
 import { backend, context, row } from "./testing.ts";
@@ -12,7 +12,7 @@ const B = "10.244.0.2:5353";
 test("flows of each backend, by row", async () => {
   const conntrack = new FakeConntrack("self");
   let port = 0;
-  const add = (source: string, to: string, via: string | undefined): void => {
+  const add = (source: string, to: string, via: string | undefined, tcpState?: number): void => {
     port++;
     const [original, reply] = [backend(to), backend(via ?? to)];
     conntrack.add({
@@ -34,6 +34,7 @@ test("flows of each backend, by row", async () => {
       },
       status: via === undefined ? 0 : FLOW_STATUS.destinationNat,
       timeout: 1,
+      tcpState,
       mark: 0,
       zone: 0,
       packets: undefined,
@@ -47,6 +48,7 @@ test("flows of each backend, by row", async () => {
   add(outside, "10.96.0.10:53", "10.244.9.9:5353");
   for (const ip of ["192.0.2.1", "192.0.2.2"]) add(outside, `${ip}:30053`, B);
   add(inside, "192.0.2.1:30053", B);
+  add(inside, "192.0.2.1:30053", B, TCP_FLOW_STATE.timeWait);
 
   const cluster = row([A, B]);
   const none = row([], { address: "10.96.0.99" });

@@ -35,6 +35,7 @@ export async function countFlows(
           original: { destination, destinationPort: match.port },
           reply: { source: ip, sourcePort: port },
           translated: true,
+          ended: false,
           ...from,
         });
       }

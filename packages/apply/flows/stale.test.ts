@@ -148,6 +148,7 @@ function flow(
     reply: tuple(end.ip, end.port, source, 1000 + id),
     status: 8 | (via === undefined ? 0 : FLOW_STATUS.destinationNat) | (replied ? FLOW_STATUS.seenReply : 0),
     timeout: 100,
+    tcpState: undefined,
     mark: 0,
     zone: 0,
     id,

@@ -13,6 +13,9 @@ import {
   CTA_FILTER_REPLY_FLAGS,
   CTA_ID,
   CTA_MARK,
+  CTA_PROTOINFO,
+  CTA_PROTOINFO_TCP,
+  CTA_PROTOINFO_TCP_STATE,
   CTA_STATUS,
   CTA_TIMEOUT,
   CTA_TUPLE_ORIG,
@@ -59,6 +62,7 @@ const arbitraryFlow: fc.Arbitrary<Flow> = fc
       reply: tupleOf(family, icmp),
       status: u32,
       timeout: u32,
+      tcpState: protocol === 6 ? fc.nat(9) : fc.constant(undefined),
       mark: u32,
       zone: port,
       id: u32,
@@ -74,6 +78,11 @@ function written(flow: Flow): Uint8Array {
   writeTuple(writer, CTA_TUPLE_REPLY, flow.family, { ...flow.reply, protocol: flow.protocol });
   writer.u32Be(CTA_STATUS, flow.status).u32Be(CTA_TIMEOUT, flow.timeout).u32Be(CTA_MARK, flow.mark);
   writer.u32Be(CTA_ID, flow.id).u16Be(CTA_ZONE, flow.zone);
+  const { tcpState } = flow;
+  if (tcpState !== undefined)
+    writer.nest(CTA_PROTOINFO, (w) =>
+      w.nest(CTA_PROTOINFO_TCP, (tcp) => tcp.u8(CTA_PROTOINFO_TCP_STATE, tcpState)),
+    );
   for (const [type, direction] of [
     [CTA_COUNTERS_ORIG, "original"],
     [CTA_COUNTERS_REPLY, "reply"],
@@ -189,6 +198,7 @@ const smallFlow = fc.constantFrom<Family>(4, 6).chain((family) => {
     original: tuple,
     reply: tuple,
     status: fc.constantFrom(0, FLOW_STATUS.destinationNat, FLOW_STATUS.seenReply),
+    tcpState: fc.constantFrom(undefined, 3, 7),
   });
 });
 const smallFilter = fc.constantFrom<Family>(4, 6).chain((family) => {
@@ -213,6 +223,7 @@ const smallFilter = fc.constantFrom<Family>(4, 6).chain((family) => {
       reply: tuple,
       translated: fc.boolean(),
       replied: fc.boolean(),
+      ended: fc.boolean(),
       from: fc.record({ inside: fc.boolean(), prefixes }),
     },
     { requiredKeys: ["family", "protocol"] },

@@ -1,7 +1,14 @@
 /** What every Conntrack does, as one suite: the real one and the in-memory one both pass it. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { type Family, type IpAddress, isInvalid, type Prefix } from "@weft/base";
-import { type Conntrack, FLOW_STATUS, type Flow, type FlowFilter, IP_PROTOCOL } from "../port.ts";
+import {
+  type Conntrack,
+  FLOW_STATUS,
+  type Flow,
+  type FlowFilter,
+  IP_PROTOCOL,
+  TCP_FLOW_STATE,
+} from "../port.ts";
 import { describeFlow } from "./flow.ts";
 import { type FlowSpec, flowOf } from "./testing.ts";
 
@@ -35,7 +42,7 @@ function specsOf(family: Family, protocol: FlowSpec["protocol"]): FlowSpec[] {
     flow(2, frontend, 53, a),
     { ...flow(3, frontend, 53, b), replied: true },
     flow(4, frontend, 53),
-    flow(5, frontend, 54, a),
+    { ...flow(5, frontend, 54, a), ...(protocol === "tcp" ? { tcpState: TCP_FLOW_STATE.timeWait } : {}) },
     flow(6, frontend, 53, a, 5354),
     flow(7, other, 53, a),
     flow(8, a, 5353),
@@ -128,6 +135,11 @@ export function conntrackConformance(name: string, make: () => ConformanceConntr
           ],
           ["what has no reply yet", { family, protocol, original: to, replied: false }, [1, 2, 4, 6]],
           ["what has been answered", { family, protocol, original: to, replied: true }, [3]],
+          [
+            "what has ended",
+            { family, protocol, original: { destination: ip(frontend) }, ended: true },
+            protocolName === "tcp" ? [5] : [],
+          ],
           ["what is translated", { family, protocol, original: to, translated: true }, [1, 2, 3, 6]],
           ["a client", { family, protocol, original: { source: ip(`${client}7`), sourcePort: 1007 } }, [7]],
           ["replies to a client", { family, protocol, reply: { destination: ip(`${client}7`) } }, [7]],

@@ -21,6 +21,7 @@ export const NFPROTO: Readonly<Record<Family, number>> = { 4: 2, 6: 10 };
 export const CTA_TUPLE_ORIG = 1;
 export const CTA_TUPLE_REPLY = 2;
 export const CTA_STATUS = 3;
+export const CTA_PROTOINFO = 4;
 export const CTA_TIMEOUT = 7;
 export const CTA_MARK = 8;
 export const CTA_COUNTERS_ORIG = 9;
@@ -47,6 +48,9 @@ export const CTA_PROTO_ICMP_CODE = 6;
 export const CTA_PROTO_ICMPV6_ID = 7;
 export const CTA_PROTO_ICMPV6_TYPE = 8;
 export const CTA_PROTO_ICMPV6_CODE = 9;
+
+export const CTA_PROTOINFO_TCP = 1;
+export const CTA_PROTOINFO_TCP_STATE = 1;
 
 export const CTA_COUNTERS_PACKETS = 1;
 export const CTA_COUNTERS_BYTES = 2;

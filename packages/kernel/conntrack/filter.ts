@@ -5,7 +5,14 @@
  * IPv6 addresses, and knows no ports of SCTP.
  */
 import { contains, familyOf, isIp, WeftError } from "@weft/base";
-import { FLOW_STATUS, type Flow, type FlowFilter, type FlowTuple, type TupleFilter } from "../port.ts";
+import {
+  FLOW_STATUS,
+  type Flow,
+  type FlowFilter,
+  type FlowTuple,
+  TCP_FLOW_STATE,
+  type TupleFilter,
+} from "../port.ts";
 
 const TUPLE_KEYS = ["source", "sourcePort", "destination", "destinationPort"] as const;
 type TupleKey = (typeof TUPLE_KEYS)[number];
@@ -20,6 +27,13 @@ function tupleMatches(filter: TupleFilter | undefined, tuple: FlowTuple): boolea
 
 export const isTranslated = (flow: Flow): boolean => (flow.status & FLOW_STATUS.destinationNat) !== 0;
 
+const ENDED: readonly (number | undefined)[] = [
+  TCP_FLOW_STATE.lastAck,
+  TCP_FLOW_STATE.timeWait,
+  TCP_FLOW_STATE.closed,
+];
+const isEnded = ({ tcpState }: Flow): boolean => ENDED.includes(tcpState);
+
 /** Everything that the filter names holds of the flow. */
 export const matches = (filter: FlowFilter, flow: Flow): boolean =>
   filter.family === flow.family &&
@@ -28,9 +42,10 @@ export const matches = (filter: FlowFilter, flow: Flow): boolean =>
   tupleMatches(filter.reply, flow.reply) &&
   restMatches(filter, flow);
 
-const restMatches = ({ translated, replied, from }: FlowFilter, flow: Flow): boolean =>
+const restMatches = ({ translated, replied, ended, from }: FlowFilter, flow: Flow): boolean =>
   (translated === undefined || translated === isTranslated(flow)) &&
   (replied === undefined || replied === ((flow.status & FLOW_STATUS.seenReply) !== 0)) &&
+  (ended === undefined || ended === isEnded(flow)) &&
   (from === undefined ||
     from.inside === from.prefixes.some((prefix) => contains(prefix, flow.original.source)));
 
@@ -65,7 +80,7 @@ export function checkFilter(filter: FlowFilter, narrow: boolean): void {
 
 /** "IPv4 protocol 17 to 10.96.0.10:53, replies from 10.244.1.7:5353". */
 export function describeFilter(filter: FlowFilter): string {
-  const { family, protocol, original, reply, translated, replied, from } = filter;
+  const { family, protocol, original, reply, translated, replied, ended, from } = filter;
   const end = (ip?: string, port?: number): string =>
     `${ip?.includes(":") ? `[${ip}]` : (ip ?? "any")}${port === undefined ? "" : `:${port}`}`;
   const parts = [
@@ -85,6 +100,7 @@ export function describeFilter(filter: FlowFilter): string {
     ),
     translated === undefined ? "" : translated ? "translated" : "untranslated",
     replied === undefined ? "" : replied ? "replied" : "unreplied",
+    ended === undefined ? "" : ended ? "ended" : "not ended",
     from === undefined ? "" : `from ${from.inside ? "" : "outside "}${from.prefixes.join(",")}`,
   ];
   return parts.filter((part) => part !== "").join(" ");

@@ -5,6 +5,9 @@ import { FLOW_STATUS, type Flow, type FlowTuple, IP_PROTOCOL } from "../port.ts"
 import {
   CTA_MARK,
   CTA_NAT_DST,
+  CTA_PROTOINFO,
+  CTA_PROTOINFO_TCP,
+  CTA_PROTOINFO_TCP_STATE,
   CTA_STATUS,
   CTA_TIMEOUT,
   CTA_TUPLE_ORIG,
@@ -27,6 +30,8 @@ export interface FlowSpec {
   readonly backend?: { readonly ip: string; readonly port: number };
   /** Packets have been seen both ways. */
   readonly replied?: boolean;
+  /** TCP_FLOW_STATE; default none. */
+  readonly tcpState?: number;
   readonly mark?: number;
   readonly zone?: number;
 }
@@ -61,6 +66,7 @@ export function flowOf(spec: FlowSpec): Omit<Flow, "id"> {
       (backend === undefined ? 0 : FLOW_STATUS.destinationNat) |
       (spec.replied === true ? FLOW_STATUS.seenReply : 0),
     timeout: 600,
+    tcpState: protocol === "tcp" ? (spec.tcpState ?? 0) : undefined,
     mark: spec.mark ?? 0,
     zone: spec.zone ?? 0,
     packets: undefined,
@@ -82,6 +88,12 @@ export function createRequest(spec: FlowSpec): Uint8Array {
   writer.u32Be(CTA_TIMEOUT, flow.timeout).u32Be(CTA_STATUS, flow.status & ~FLOW_STATUS.destinationNat);
   if (flow.mark !== 0) writer.u32Be(CTA_MARK, flow.mark);
   if (flow.zone !== 0) writer.u16Be(CTA_ZONE, flow.zone);
+  const { tcpState } = spec;
+  if (tcpState !== undefined) {
+    writer.nest(CTA_PROTOINFO, (info) =>
+      info.nest(CTA_PROTOINFO_TCP, (tcp) => tcp.u8(CTA_PROTOINFO_TCP_STATE, tcpState)),
+    );
+  }
   if (spec.backend !== undefined) writeNat(writer, family, spec.backend);
   return writer.finish();
 }
