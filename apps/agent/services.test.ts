@@ -123,6 +123,38 @@ test("manifests of a Service and its slices are connections to its pods, in both
   expect([none.status, none.text]).toEqual([200, '{"service":null}']);
 });
 
+test("a client that keeps to one port is led away from an endpoint that is gone", async () => {
+  const only = (n: number): string => `[{addresses: ["${pods[n]?.addresses[0]}"], nodeName: node1}]`;
+  const manifest = (n: number): string =>
+    service("dns", "{clusterIPs: [10.96.0.53], ports: [{port: 53, protocol: UDP}]}") +
+    slice("d4", "dns", 4, only(n)).replace("port: 8080}", "port: 8080, protocol: UDP}");
+  const flows = (): string[] =>
+    [
+      ...node.node
+        .sh("conntrack -L -p udp --orig-dst 10.96.0.53 2>/dev/null")
+        .matchAll(/dport=53 .*src=(\S+) dst/g),
+    ].map((m) => m[1] as string);
+  const connections = async (): Promise<(readonly number[] | undefined)[]> => {
+    const body = JSON.stringify({ namespace: "default", name: "dns" });
+    const { service: detail } = JSON.parse((await node.request("POST", "/v1/services/show", body)).text) as {
+      service: ServiceDetail;
+    };
+    return detail.frontends.map((f) => f.connections);
+  };
+  node.writeManifest("dns", manifest(0));
+  const before = (await services((s) => s.services > 0 && s.state === "active")).frontends;
+  await eventually("the service is there", () => ruleset().includes("10.96.0.53"));
+  expect(before).toBeGreaterThan(0);
+  const client = pods[1] as TestPod;
+  client.run("bash", "-c", "echo x > /dev/udp/10.96.0.53/53");
+  expect([flows(), await connections()]).toEqual([[pods[0]?.addresses[0] as string], [[1]]]);
+  node.writeManifest("dns", manifest(1));
+  await eventually("its flow is gone", () => flows().length === 0);
+  expect(await connections()).toEqual([[0]]);
+  node.removeManifest("dns");
+  await eventually("the service is gone", () => !ruleset().includes("10.96.0.53"));
+});
+
 test("an agent that is started again writes nothing; what drifts is put right", async () => {
   const before = ruleset();
   const monitor = inNetns(node.node.self.fd, () => Bun.spawn(["nft", "monitor"], { stdout: "pipe" }));

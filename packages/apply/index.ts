@@ -1,4 +1,6 @@
 /** Plan tables to the kernel. */
+
+export * from "./flows/index.ts";
 export { deletePair, withNamespace } from "./kinds/attachment.ts";
 export * from "./plan.ts";
 export { gatewayOf } from "./pod/gateway.ts";

@@ -19,6 +19,7 @@ import {
   type Reconciler,
   type Table,
 } from "@weft/store";
+import { type FrontendListener, followFrontends } from "./flows/follow.ts";
 import type { KindContext, KindOps, SharedContext } from "./kind.ts";
 import { KINDS } from "./registry.ts";
 import { countingPrunes, countRepairs, type Repairs } from "./repairs.ts";
@@ -59,6 +60,8 @@ export interface PlanOptions {
   readonly kinds?: readonly PlanKind[];
   /** Rows of a kind that are applied in one turn of the event loop. Default: the reconciler's. */
   readonly chunk?: (kind: PlanKind) => number | undefined;
+  /** Hears of each frontend once it stands in the kernel. */
+  readonly onFrontend?: FrontendListener;
 }
 
 /** Kinds whose objects the kernel takes away with their link. */
@@ -87,7 +90,16 @@ export function createPlan(options: PlanOptions): Plan {
       disturbed,
     } as unknown as KindContext<PlanKind>;
     const repairs = { repaired: 0, pruned: 0 };
-    const ops = countingPrunes(make(context), repairs);
+    const made = make(context);
+    const { onFrontend } = options;
+    const followed =
+      kind === "frontend" && onFrontend !== undefined
+        ? (followFrontends(
+            made as unknown as KindOps<"frontend", unknown>,
+            onFrontend,
+          ) as unknown as typeof made)
+        : made;
+    const ops = countingPrunes(followed, repairs);
     const chunk = options.chunk?.(kind);
     const reconciler = createReconciler<PlanRow, unknown>({
       name: kind,

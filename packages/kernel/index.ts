@@ -1,4 +1,5 @@
 /** The Linux kernel. The interfaces are in port.ts, what they promise in conformance.ts. */
+import { createConntrack } from "./conntrack/index.ts";
 import { createNftables } from "./nftables/index.ts";
 import { watchNftables } from "./nftables/watch.ts";
 import type { Kernel, KernelEvent, WatchOptions } from "./port.ts";
@@ -37,10 +38,12 @@ export function openKernel({ sysctls }: KernelOptions = {}): RealKernel {
   const remover = new LinkRemover();
   const self = openOwnNamespace(remover, sysctls);
   const nftables = createNftables(self);
+  const conntrack = createConntrack(self);
   const stops = new Set<() => void>();
   return {
     self,
     nftables,
+    conntrack,
     open: (path) => openNamespace(path, remover, sysctls),
     watch(listener: (event: KernelEvent) => void, options: WatchOptions = {}): () => void {
       // Whoever waits for a link to go hears of it here first.
@@ -68,6 +71,7 @@ export function openKernel({ sysctls }: KernelOptions = {}): RealKernel {
       for (const stop of stops) stop();
       stops.clear();
       nftables.close();
+      conntrack.close();
       self.close();
     },
   };

@@ -351,10 +351,116 @@ export interface Nftables {
   ): void;
 }
 
+/** Numbers of /etc/protocols that connection tracking tells ports or identifiers of. */
+export const IP_PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+
+/** Bits of `Flow.status` (enum ip_conntrack_status). */
+export const FLOW_STATUS = {
+  expected: 1,
+  /** Packets have been seen both ways. */
+  seenReply: 2,
+  /** Not dropped early when the table is full. */
+  assured: 4,
+  confirmed: 8,
+  /** The source, or the destination, of the original direction is translated. */
+  sourceNat: 0x10,
+  destinationNat: 0x20,
+  dying: 0x200,
+  offload: 0x4000,
+} as const;
+
+/** States of TCP (enum tcp_conntrack): what both ends have said so far. */
+export const TCP_FLOW_STATE = {
+  none: 0,
+  synSent: 1,
+  synReceived: 2,
+  established: 3,
+  finWait: 4,
+  closeWait: 5,
+  lastAck: 6,
+  timeWait: 7,
+  closed: 8,
+  synSentBoth: 9,
+} as const;
+
+/** One direction of a flow. Ports are those of protocols that have them; `icmp` is that of ICMP and ICMPv6. */
+export interface FlowTuple {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly sourcePort: number | undefined;
+  readonly destinationPort: number | undefined;
+  readonly icmp: { readonly type: number; readonly code: number; readonly id: number } | undefined;
+}
+
+/** An entry of connection tracking: what the first packet looked like, and what is expected in return. */
+export interface Flow {
+  readonly family: Family;
+  readonly protocol: number;
+  readonly original: FlowTuple;
+  /** Its source is where the packets really go: another than the original destination where that was translated. */
+  readonly reply: FlowTuple;
+  /** FLOW_STATUS bits. */
+  readonly status: number;
+  /** Seconds until it is forgotten without a packet. */
+  readonly timeout: number;
+  /** TCP_FLOW_STATE; undefined for other protocols. */
+  readonly tcpState: number | undefined;
+  readonly mark: number;
+  readonly zone: number;
+  /** Another one for each entry, until the kernel uses the memory again. */
+  readonly id: number;
+  /** Undefined unless net.netfilter.nf_conntrack_acct is on. */
+  readonly packets: { readonly original: bigint; readonly reply: bigint } | undefined;
+  readonly bytes: { readonly original: bigint; readonly reply: bigint } | undefined;
+}
+
+/** What is given of one direction must be equal; ports only together with a protocol. */
+export interface TupleFilter {
+  readonly source?: IpAddress;
+  readonly sourcePort?: number;
+  readonly destination?: IpAddress;
+  readonly destinationPort?: number;
+}
+
+/** Which flows: everything that is given must hold. */
+export interface FlowFilter {
+  readonly family: Family;
+  readonly protocol?: number;
+  readonly original?: TupleFilter;
+  readonly reply?: TupleFilter;
+  /** Whether the destination of the original direction is translated. */
+  readonly translated?: boolean;
+  /** Whether packets have been seen both ways. */
+  readonly replied?: boolean;
+  /** Whether it is TCP that both ends have closed, or one has reset, and that is only remembered. */
+  readonly ended?: boolean;
+  /** Ranges that the original source must be in one of, or in none of. */
+  readonly from?: { readonly inside: boolean; readonly prefixes: readonly Prefix[] };
+}
+
+/**
+ * Connection tracking of one network namespace. Many filters cost no more than a few walks of the kernel's table, which
+ * only hands over what may match; all work of any length is done on other threads. Filters are checked first: "invalid".
+ */
+export interface Conntrack {
+  list(filter: FlowFilter): Promise<Flow[]>;
+  /** How many flows each filter matches now. */
+  count(filters: readonly FlowFilter[]): Promise<number[]>;
+  /**
+   * Removes what the filters match; the result is how many flows that were, each counted for the first filter that it
+   * matches. A filter must name an address or a port: nothing here empties a table. "busy" when the kernel keeps some
+   * (offloaded to hardware), after all others have gone.
+   */
+  flush(filters: readonly FlowFilter[]): Promise<number[]>;
+  /** Removes these very flows; the result is how many were still there. */
+  remove(flows: readonly Flow[]): Promise<number>;
+}
+
 export interface Kernel {
   /** The namespace this process is in. */
   readonly self: NetworkNamespace;
   readonly nftables: Nftables;
+  readonly conntrack: Conntrack;
   /** Opens a namespace by path ("/run/netns/x", "/proc/7/ns/net"). "not-found" when the path names none. */
   open(path: string): NetworkNamespace;
   /** Events until the returned function is called. */

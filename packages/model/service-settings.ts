@@ -14,6 +14,8 @@ export interface ServiceSettings {
   readonly nodePortAddresses: "primary" | "all" | readonly Prefix[];
   /** TCP port of /healthz and /livez, as kube-proxy has them; 0: none. */
   readonly healthzPort: number;
+  /** TCP connections to an endpoint that is gone are reset by their client's next packet; else they wait for its timeouts. */
+  readonly resetConnections: boolean;
 }
 
 export const DEFAULT_SERVICE_SETTINGS: ServiceSettings = {
@@ -21,4 +23,5 @@ export const DEFAULT_SERVICE_SETTINGS: ServiceSettings = {
   balance: "random",
   nodePortAddresses: "primary",
   healthzPort: 10256,
+  resetConnections: false,
 };

@@ -47,6 +47,8 @@ export interface FrontendStatus {
   readonly row: FrontendRow;
   readonly state: "pending" | "done" | "error";
   readonly error: string | undefined;
+  /** Connections to each of its backends now, in their order, without closed ones; undefined: that cannot be read. */
+  readonly connections: readonly number[] | undefined;
 }
 
 /** One endpoint of one port as this node sees it. */

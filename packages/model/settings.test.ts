@@ -40,7 +40,13 @@ describe("settings", () => {
         exclude: ["192.168.0.0/16", "fd99::/64"],
       },
       serviceCIDRs: ["10.96.0.0/16", "fd00:96::/112"],
-      services: { enabled: "off", balance: "maglev", nodePortAddresses: ["192.0.2.0/24"], healthzPort: 0 },
+      services: {
+        enabled: "off",
+        balance: "maglev",
+        nodePortAddresses: ["192.0.2.0/24"],
+        healthzPort: 0,
+        resetConnections: true,
+      },
     } as const;
     expect(parseSettings(settings) as unknown).toEqual(settings);
   });
@@ -63,6 +69,7 @@ describe("settings", () => {
         enabled: choice<string | boolean>("auto", "on", "off", true, false),
         balance: choice("random", "maglev"),
         nodePortAddresses: choice<unknown>("primary", "all", [], ["10.0.0.0/8", "fd00::/64"]),
+        resetConnections: choice(true, false),
         healthzPort: fc.option(fc.integer({ min: 0, max: 65535 }), { nil: undefined }),
       }),
     });
@@ -109,6 +116,7 @@ describe("settings", () => {
     ],
     [{ services: { nodePortAddresses: ["192.0.2.1"] } }, "services.nodePortAddresses[0]"],
     [{ services: { healthzPort: 65536 } }, "services.healthzPort"],
+    [{ services: { resetConnections: "sometimes" } }, "services.resetConnections"],
     [{ services: { proxy: 1 } }, "services.proxy: unknown field"],
     [{ backend: true }, "backend"],
     [{ masquerade: false }, "masquerade: must be a mapping"],

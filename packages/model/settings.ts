@@ -118,7 +118,12 @@ function noAddresses(faults: string[]): Prefix[] {
 function services(value: unknown, faults: string[]): ServiceSettings {
   const d = DEFAULT_SERVICE_SETTINGS;
   const fields = object(value, "services", faults);
-  unknownKeys(fields, ["enabled", "balance", "nodePortAddresses", "healthzPort"], "services.", faults);
+  unknownKeys(
+    fields,
+    ["enabled", "balance", "nodePortAddresses", "healthzPort", "resetConnections"],
+    "services.",
+    faults,
+  );
   const addresses = fields["nodePortAddresses"] ?? d.nodePortAddresses;
   return {
     enabled: oneOf(fields["enabled"] ?? d.enabled, ["auto", "on", "off"], "services.enabled", faults),
@@ -130,6 +135,11 @@ function services(value: unknown, faults: string[]): ServiceSettings {
           ? prefixes(addresses, "services.nodePortAddresses", faults)
           : noAddresses(faults),
     healthzPort: integer(fields["healthzPort"] ?? d.healthzPort, 0, 65535, "services.healthzPort", faults),
+    resetConnections: boolean(
+      fields["resetConnections"] ?? d.resetConnections,
+      "services.resetConnections",
+      faults,
+    ),
   };
 }
 

@@ -28,6 +28,7 @@ import { tableStatus } from "../status.ts";
 import { readUnderlay } from "../underlay.ts";
 import { type Announcer, createAnnouncer, LOCAL } from "./announcer.ts";
 import { Feed } from "./feed.ts";
+import { createServiceFlows, type ServiceFlows } from "./flows.ts";
 import { HealthPorts } from "./health-ports.ts";
 import { createHealthz, type Healthz } from "./healthz.ts";
 import { type ServicesSource, startSource } from "./source.ts";
@@ -60,6 +61,7 @@ export class ActiveServices {
   readonly #options: ActiveOptions;
   readonly #services: Services;
   readonly #plan: Plan;
+  readonly #flows: ServiceFlows;
   readonly #feed: Feed;
   readonly #ports: HealthPorts;
   readonly #healthz: Healthz;
@@ -92,6 +94,15 @@ export class ActiveServices {
       kinds: SERVICE_PLAN_KINDS,
       repairInterval: () => REPAIR_MS,
       chunk: () => ROWS_AT_ONCE,
+      onFrontend: (before, after) => this.#flows.changed(before, after),
+    });
+    this.#flows = createServiceFlows({
+      kernel,
+      clock,
+      logger,
+      services: this.#services,
+      plan: this.#plan,
+      resetConnections: () => this.#services.self.get("self")?.settings.services.resetConnections === true,
     });
     this.#feed = new Feed(this.#services, this.#plan);
     this.#ports = new HealthPorts(() => this.healthy());
@@ -151,8 +162,10 @@ export class ActiveServices {
     if (this.#feed.carryOver() && !this.#running) {
       this.#running = true;
       this.#plan.applier.start();
+      void this.#plan.applier.settled().then(() => this.#flows.sweep());
       this.#options.logger.info("services are served", { services: this.#services.services.size });
     }
+    this.#flows.committed();
     if (this.#running && this.#pendingSince === undefined) {
       this.#pendingSince = this.#options.clock.monotonic();
       void this.#plan.applier.settled().then(() => {
@@ -248,18 +261,24 @@ export class ActiveServices {
   }
 
   /** Undefined when there is no such service. */
-  detail(namespace: string, name: string): ServiceDetail | undefined {
+  async detail(namespace: string, name: string): Promise<ServiceDetail | undefined> {
     const found = explainService(this.#services, namespace, name);
     if (found === undefined) return undefined;
     const reconciler = this.#plan.kinds.find(({ kind }) => kind === "frontend")?.reconciler;
     const own = serviceOrigin(found.service);
+    const connections = await this.#flows.counts(found.frontends);
     return {
       ...found,
       node: this.#options.node,
       zone: this.#services.context()?.zone,
       frontends: found.frontends.map((row) => {
         const status = reconciler?.status(planKey(row));
-        return { row, state: status?.state ?? "pending", error: status?.message };
+        return {
+          row,
+          state: status?.state ?? "pending",
+          error: status?.message,
+          connections: connections.get(planKey(row)),
+        };
       }),
       problems: [
         ...found.problems,
@@ -275,6 +294,7 @@ export class ActiveServices {
     this.#stopped = true;
     this.#stopWatch();
     this.#feed.stop();
+    this.#flows.close();
     for (const cancel of [this.#afterwards, this.#underlayTimer, this.#retry]) cancel?.();
     await Promise.all([this.#ports.stop(), this.#healthz.stop(), this.#source.stop()]);
     await this.#announcer?.stop();

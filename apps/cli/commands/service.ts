@@ -161,12 +161,13 @@ function endpoints(found: readonly ServiceDetail[]): string {
       e.node ?? "-",
       e.state === "ready" ? paint("green", e.state) : paint("yellow", e.state),
       usedText(e),
+      connectionsTo(e, d),
       e.slice,
       e.why ?? "",
     ]),
   );
   if (lines.length > 0)
-    return table(["NODE", "ENDPOINT", "ON", "STATE", "USED FOR", "SLICE", "WHY NOT"], lines);
+    return table(["NODE", "ENDPOINT", "ON", "STATE", "USED FOR", "CONNECTIONS", "SLICE", "WHY NOT"], lines);
   const slices = found.flatMap((d) => d.slices);
   return paint(
     "yellow",
@@ -174,6 +175,17 @@ function endpoints(found: readonly ServiceDetail[]): string {
       ? "No EndpointSlice has the label kubernetes.io/service-name of this service."
       : `No port of its slices (${[...new Set(slices)].join(", ")}) has the name and protocol of a port of the service.`,
   );
+}
+
+/** Over all frontends of the protocol. */
+function connectionsTo({ ip, port, protocol }: EndpointStatus, { frontends }: ServiceDetail): string {
+  let sum: number | undefined;
+  for (const { row, connections } of frontends) {
+    if (connections === undefined || row.match.protocol !== protocol.toLowerCase()) continue;
+    const i = row.backends.findIndex((b) => b.ip === ip && b.port === port);
+    sum = (sum ?? 0) + (connections[i] ?? 0);
+  }
+  return sum === undefined ? "-" : String(sum);
 }
 
 function usedText({ cluster, local }: EndpointStatus): string {

@@ -3,6 +3,7 @@
  * one is in namespaces without a name, which are gone with the process, whatever becomes of it.
  */
 import { type IpWithLength, parseMac } from "@weft/base";
+import { createConntrack } from "@weft/kernel/conntrack";
 import { createFakeKernel, type FakeKernel } from "@weft/kernel/fake";
 import { createAnonymous } from "@weft/kernel/netns";
 import { createNftables } from "@weft/kernel/nftables";
@@ -80,11 +81,13 @@ export function realWorld(): World {
   };
   const self = make();
   const nftables = createNftables(self);
-  open.push(nftables);
+  const conntrack = createConntrack(self);
+  open.push(nftables, conntrack);
   const writes: string[] = [];
   const kernel: Kernel = {
     self,
     nftables,
+    conntrack,
     open: (path) => openNamespace(path, remover),
     watch: () => () => {},
   };
@@ -160,6 +163,7 @@ function recorded(kernel: Kernel, writes: string[]): Kernel {
   return {
     self: namespace(kernel.self),
     nftables: wrap(kernel.nftables),
+    conntrack: wrap(kernel.conntrack),
     open: (path) => namespace(kernel.open(path)),
     watch: (listener, options) => kernel.watch(listener, options),
   };

@@ -11,6 +11,7 @@
  */
 import { WeftError } from "@weft/base";
 import type { Kernel, NetworkNamespace, Nftables, NftFamily } from "../port.ts";
+import { FakeConntrack } from "./conntrack.ts";
 import { addLoopback } from "./link.ts";
 import { FakeNamespace, releaseNamespace } from "./namespace.ts";
 import { FakeNftables } from "./nftables.ts";
@@ -29,6 +30,8 @@ export interface FakeKernel {
   outsider(namespace: NetworkNamespace): NetworkNamespace;
   /** nftables in the hands of somebody else. */
   outsiderNftables(namespace: NetworkNamespace): Nftables;
+  /** What kernel.conntrack tells of: flows come by its add(). */
+  readonly conntrack: FakeConntrack;
   /** Calls that may change something, in order, failed ones too. Empty it by `writes.length = 0`. */
   readonly writes: Write[];
   /** Scripts that nft took, in order. */
@@ -54,6 +57,7 @@ export function createFakeKernel(): FakeKernel {
     return state;
   };
   const selfState = make();
+  const conntrack = new FakeConntrack("self", recorder);
   const self = new FakeNamespace("self", selfState, recorder);
   // The process holds its own namespace, whatever becomes of the handle.
   selfState.holders++;
@@ -74,6 +78,7 @@ export function createFakeKernel(): FakeKernel {
     kernel: {
       self,
       nftables: nftables(self),
+      conntrack,
       open(path) {
         recorder.failIfTold("open");
         const state = OWN.includes(path) ? selfState : world.paths.get(path);
@@ -104,6 +109,7 @@ export function createFakeKernel(): FakeKernel {
     outsider: (namespace) =>
       new FakeNamespace(namespace.path, FakeNamespace.stateOf(namespace, selfState), undefined),
     outsiderNftables: (namespace) => nftables(namespace).outsider(),
+    conntrack,
     writes: recorder.writes,
     scripts,
     failNext: (op, error) => recorder.failNext(op, error),

@@ -1,8 +1,12 @@
 /** What a test sees of the calls made to the in-memory kernel, and makes of them. */
-import type { Kernel, NetworkNamespace, Nftables } from "../port.ts";
+import type { Conntrack, Kernel, NetworkNamespace, Nftables } from "../port.ts";
 
 /** Name of a method of the port. */
-export type Operation = keyof NetworkNamespace | keyof Nftables | Extract<keyof Kernel, "open" | "watch">;
+export type Operation =
+  | keyof NetworkNamespace
+  | keyof Nftables
+  | keyof Conntrack
+  | Extract<keyof Kernel, "open" | "watch">;
 
 export interface Write {
   /** Path that the namespace was opened by. */

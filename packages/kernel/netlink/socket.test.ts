@@ -130,3 +130,39 @@ test("a batch beyond the send buffer is refused as a whole", () => {
   expect(names()).toEqual(["lo"]);
   small.close();
 });
+
+test("a dump on another thread has what a dump has, and the socket is taken meanwhile", async () => {
+  const dump = (type: number): Uint8Array => new NetlinkWriter().begin(type, 0).raw(HEADER).finish();
+  const found: (string | undefined)[] = [];
+  const done = socket.dumpAsync(dump(GET_LINK), { call: "RTM_GETLINK" }, (m) =>
+    found.push(new Attributes(m.payload, 16).string(IFNAME)),
+  );
+  expect(found).toEqual([]);
+  let caught: unknown;
+  try {
+    names();
+  } catch (error) {
+    caught = error;
+  }
+  expect(isBusy(caught)).toBe(true);
+  await done;
+  expect(found).toEqual(names());
+  // No such message type.
+  const refused = await socket
+    .dumpAsync(dump(1022), { call: "1022", object: "nothing" }, () => {})
+    .catch((e) => e);
+  expect(refused).toBeInstanceOf(SysError);
+  expect(String(refused)).toContain("1022 nothing: E");
+  expect(names()).toEqual(found);
+});
+
+test("a socket that is closed during a dump is closed after it", async () => {
+  const own = new NetlinkSocket(NETLINK.route, { namespace: namespace.fd });
+  const request = new NetlinkWriter().begin(GET_LINK, 0).raw(HEADER).finish();
+  let count = 0;
+  const done = own.dumpAsync(request, { call: "RTM_GETLINK" }, () => count++);
+  own.close();
+  await done;
+  expect(count).toBeGreaterThan(0);
+  expect(() => own.fd).toThrow("closed");
+});

@@ -15,6 +15,7 @@ import {
   MSG,
   openSocket,
   receiveBytes,
+  receiveBytesAsync,
   SOCK,
   SOL_NETLINK,
   sendBytes,
@@ -51,6 +52,8 @@ export interface RequestLabel {
 
 const DUMP_TRIES = 16;
 const RECEIVE_TIMEOUT_MS = 10_000;
+/** The kernel makes pieces of a dump at most 32 KiB long. */
+const DUMP_CHUNK = 64 << 10;
 
 /** struct sockaddr_nl. */
 export function netlinkAddress(groups = 0): Uint8Array {
@@ -59,6 +62,14 @@ export function netlinkAddress(groups = 0): Uint8Array {
   address.writeUInt32LE(groups, 8);
   return address;
 }
+
+const noAnswer = (label: RequestLabel): WeftError =>
+  new WeftError("timeout", `${label.call}: no answer from the kernel`, {
+    ...(label.object === undefined ? {} : { object: label.object }),
+  });
+
+const tooLarge = (length: number, room: number): WeftError =>
+  new WeftError("overflow", `a netlink answer of ${length} bytes is larger than ${room}`);
 
 // Synchronous receives of one thread share it: a message is copied out before the next one is read.
 let scratch: Uint8Array | undefined;
@@ -131,6 +142,42 @@ export class NetlinkSocket {
       ...(label.object === undefined ? {} : { object: label.object }),
       hint: "Try again when less is changing.",
     });
+  }
+
+  /**
+   * All entries of a table that is large, or that the kernel takes its time over: it is walked on another thread, and
+   * `each` gets the entries as they come. Not repeated when the table changes meanwhile: for tables where that does
+   * not make others go missing. NLM.request and NLM.dump are added. After a failure, close the socket: the rest of the
+   * dump is still to come.
+   */
+  async dumpAsync(
+    message: Uint8Array,
+    label: RequestLabel,
+    each: (entry: NetlinkMessage) => void,
+  ): Promise<void> {
+    const sequence = this.#stamp(message, NLM.request | NLM.dump).first;
+    const into = Buffer.from(new ArrayBuffer(DUMP_CHUNK));
+    this.#sending = true;
+    try {
+      await sendBytesAsync(this.#fd, message);
+      for (;;) {
+        const length = await receiveBytesAsync(this.#fd, into);
+        if (length === undefined) throw noAnswer(label);
+        if (length > into.length) throw tooLarge(length, into.length);
+        for (const answer of readMessages(into.slice(0, length))) {
+          if (answer.sequence !== sequence) continue;
+          if (answer.type === NLMSG.done || answer.type === NLMSG.error) {
+            const end = readAcknowledgement(answer, answer.type === NLMSG.done ? "done" : "error");
+            if (end.errno !== 0) throw acknowledgementError(end, label.call, label.object);
+            return;
+          }
+          each(answer);
+        }
+      }
+    } finally {
+      this.#sending = false;
+      if (this.#closeWhenSent) this.close();
+    }
   }
 
   /**
@@ -217,7 +264,7 @@ export class NetlinkSocket {
     const length = receiveBytes(this.fd, scratch, flags);
     if (length === undefined) return undefined;
     if (length > scratch.length) {
-      throw new WeftError("overflow", `a netlink answer of ${length} bytes is larger than ${scratch.length}`);
+      throw tooLarge(length, scratch.length);
     }
     return readMessages(scratch.slice(0, length));
   }
@@ -225,9 +272,7 @@ export class NetlinkSocket {
   #receiveOrTimeout(label: RequestLabel): NetlinkMessage[] {
     const messages = this.#receive(0);
     if (messages !== undefined) return messages;
-    throw new WeftError("timeout", `${label.call}: no answer from the kernel`, {
-      ...(label.object === undefined ? {} : { object: label.object }),
-    });
+    throw noAnswer(label);
   }
 
   #answer(sequence: number, label: RequestLabel): NetlinkMessage[] {

@@ -69,6 +69,23 @@ export function receiveBytes(fd: number, into: Uint8Array, flags = 0): number | 
   }
 }
 
+/** Like receiveBytes without flags, on a thread of the pool; `into` must be Buffer.from(new ArrayBuffer(n)) and is held. */
+export function receiveBytesAsync(fd: number, into: Buffer): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    libc().recv.async(fd, into, into.length, MSG.trunc, (failure: Error | null, result: number) => {
+      const length = Number(result);
+      if (failure !== null) reject(failure);
+      else if (length >= 0) resolve(length);
+      else {
+        const number = errno();
+        if (number === ERRNO.EAGAIN) resolve(undefined);
+        else if (number === ERRNO.EINTR) resolve(receiveBytesAsync(fd, into));
+        else reject(sysError("recv", number));
+      }
+    });
+  });
+}
+
 /** Sets an option that is an int. */
 export function setOption(fd: number, level: number, option: number, value: number): void {
   const bytes = Buffer.alloc(4);
