@@ -119,9 +119,11 @@ export class ActiveServices {
       ...options,
       services: this.#services,
       write: (change) => this.#write(change),
-      onKnown: () => {
+      onKnown: async () => {
         this.#known = true;
         this.#committed();
+        // Without a Node there is nothing to wait for.
+        if (this.#running) await this.#plan.applier.settled();
       },
     });
     const { client } = this.#source;
