@@ -7,6 +7,8 @@ export interface TreeWatch {
   readonly peak: number;
   /** Children that were seen; some end before anybody looks. */
   readonly children: number;
+  /** It has children now. */
+  busy(): boolean;
   /** Bytes now. */
   now(): number;
   stop(): void;
@@ -38,6 +40,7 @@ export function watchTree(pid: number): TreeWatch {
     get children() {
       return seen.size;
     },
+    busy: () => childrenOf(pid).length > 0,
     now: look,
     stop: () => clearInterval(timer),
   };

@@ -128,7 +128,7 @@ export class ActiveServices {
     });
     const { client } = this.#source;
     this.#announcer = client === undefined ? undefined : createAnnouncer(client, node, logger);
-    this.#stopWatch = kernel.watch((event) => this.#hear(event));
+    this.#stopWatch = kernel.watch((event) => this.#hear(event), { rulesets: false });
     this.#later();
   }
 
