@@ -90,11 +90,7 @@ async function measure(
   const place = await createPlace(session, label, services, ENDPOINTS);
   let last = 0;
   let heard: (() => void) | undefined;
-  const stop = watchNftables(place.node, ({ table }) => {
-    if (table !== undefined && table !== TABLE[proxy]) return;
-    last = performance.now();
-    heard?.();
-  });
+  let stop: () => void = () => {};
   const started = performance.now();
   const child = startProxy(session, proxy, label, place);
   const tree = watchTree(child.pid);
@@ -110,7 +106,7 @@ async function measure(
     const { peak, children } = tree;
     // Only now: as long as anybody listens, the kernel makes a message of each element.
     stop = watchNftables(place.node, ({ table }) => {
-      if (table !== undefined && table !== TABLE[side]) return;
+      if (table !== undefined && table !== TABLE[proxy]) return;
       last = performance.now();
       heard?.();
     });
