@@ -1,8 +1,8 @@
 /** The command line of bench/run.ts. */
 import { WeftError } from "@weft/base";
 
-export type Suite = "cni" | "agent" | "traffic" | "scale" | "services";
-export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "scale", "services"];
+export type Suite = "cni" | "agent" | "traffic" | "scale" | "services" | "kube-proxy";
+export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "scale", "services", "kube-proxy"];
 
 export interface BenchOptions {
   readonly suites: readonly Suite[];
@@ -16,8 +16,10 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Seconds of each measurement of time at rest or of traffic; 0 stands for the suite's own. */
   readonly seconds: number;
-  /** Services of suite "services"; 0 stands for its own numbers. */
+  /** Services of suites "services" and "kube-proxy"; 0 stands for their own numbers. */
   readonly services: number;
+  /** Mode of kube-proxy that is compared with; "none": Weft alone; undefined: all. */
+  readonly peer: "nftables" | "iptables" | "none" | undefined;
   readonly json: boolean;
   /** The built executable. */
   readonly weft: string;
@@ -31,18 +33,20 @@ export const DEFAULT_OPTIONS: BenchOptions = {
   rounds: 0,
   seconds: 0,
   services: 0,
+  peer: undefined,
   json: false,
   weft: "dist/weft",
 };
 
-export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--pods N] [--nodes N] [--burst N] [--rounds N] [--seconds N] [--services N] [--json] [--weft FILE]
+export const USAGE = `Usage: bun run bench/run.ts [${SUITES.join("|")}]... [--pods N] [--nodes N] [--burst N] [--rounds N] [--seconds N] [--services N] [--peer MODE] [--json] [--weft FILE]
 
   --pods N      pods on each side while it is measured (default ${DEFAULT_OPTIONS.pods})
   --nodes N     nodes of the simulated cluster (default ${DEFAULT_OPTIONS.nodes})
   --burst N     ADDs at once (default ${DEFAULT_OPTIONS.burst})
   --rounds N    repetitions, by turns of the sides
   --seconds N   length of a measurement at rest or of traffic
-  --services N  services of suite "services" (default 10000, then 30000)
+  --services N  services of suites "services" (default 10000, then 30000) and "kube-proxy" (1000, then 10000)
+  --peer MODE   of kube-proxy: nftables, iptables, or none for Weft alone (default both)
   --json        the reports as JSON
   --weft FILE   the executable (default ${DEFAULT_OPTIONS.weft})
 `;
@@ -66,6 +70,7 @@ export function parseBenchOptions(words: readonly string[]): BenchOptions {
     if (suite !== undefined) suites.push(suite);
     else if (word === "--json") options = { ...options, json: true };
     else if (word === "--weft") options = { ...options, weft: wordAt(words, ++i, word) };
+    else if (word === "--peer") options = { ...options, peer: peerOf(wordAt(words, ++i, word)) };
     else if (word in NUMBERS) {
       const [least, most] = NUMBERS[word as keyof typeof NUMBERS];
       options = { ...options, [word.slice(2)]: integer(wordAt(words, ++i, word), least, most, word) };
@@ -78,6 +83,11 @@ function wordAt(words: readonly string[], at: number, option: string): string {
   const value = words[at];
   if (value !== undefined && value !== "") return value;
   throw new WeftError("invalid", `${option} needs a value`, { hint: USAGE });
+}
+
+function peerOf(word: string): NonNullable<BenchOptions["peer"]> {
+  if (word === "nftables" || word === "iptables" || word === "none") return word;
+  throw new WeftError("invalid", `--peer must be nftables, iptables or none, not "${word}"`);
 }
 
 function integer(text: string, least: number, most: number, option: string): number {

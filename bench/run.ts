@@ -9,6 +9,7 @@ import { writeSync } from "node:fs";
 import { describeError, hintOf, isInvalid } from "@weft/base";
 import { benchAgent } from "./agent.ts";
 import { benchCni } from "./cni.ts";
+import { benchKubeProxy } from "./kube-proxy.ts";
 import { type BenchOptions, parseBenchOptions, type Suite } from "./options.ts";
 import { type Report, renderReport } from "./report.ts";
 import { benchScale } from "./scale.ts";
@@ -22,6 +23,7 @@ const RUN: Record<Suite, (session: Session, options: BenchOptions, say: Say) => 
   traffic: benchTraffic,
   services: benchServices,
   scale: benchScale,
+  "kube-proxy": benchKubeProxy,
 };
 type Say = (text: string) => void;
 

@@ -21,15 +21,8 @@ export function startServers(session: Session, label: string, pod: NetnsHandle):
 }
 
 /** TCP round trips of one byte in a second. */
-export async function roundTrips(path: Path, seconds: number): Promise<number> {
-  const text = await output(path, [
-    process.execPath,
-    TRIP,
-    "ask",
-    path.to,
-    String(TRIP_PORT),
-    String(seconds),
-  ]);
+export async function roundTrips(path: Path, seconds: number, port = TRIP_PORT): Promise<number> {
+  const text = await output(path, [process.execPath, TRIP, "ask", path.to, String(port), String(seconds)]);
   const value = Number(text);
   if (text !== "" && Number.isFinite(value)) return value;
   throw new WeftError("invalid", `round-trip printed "${text}"`);

@@ -29,7 +29,7 @@ function interrupted(signal: NodeJS.Signals): void {
   ending = removeLeftovers().finally(() => process.exit(130));
 }
 
-async function start({ network, backend, families }: Options): Promise<Cluster> {
+async function start({ network, services, backend, families }: Options): Promise<Cluster> {
   const programs = await buildPrograms();
   const upstream = await buildUpstream();
   for (const program of [upstream.e2eTest, upstream.ginkgo]) linkSync(program, join(PROGRAMS, name(program)));
@@ -43,6 +43,7 @@ async function start({ network, backend, families }: Options): Promise<Cluster> 
       families,
       racks: [1, 1],
       network: network === "weft" ? weftNetwork({ backend }) : bridgeNetwork(),
+      kubeProxy: services === "kube-proxy",
       programs: { ...programs, images: [...programs.images, ...images] },
     }),
   );
@@ -64,8 +65,11 @@ async function showPods({ controlPlane, nodes }: Cluster): Promise<void> {
   }
 }
 
+const placeOf = ({ network, services, families }: Options): string =>
+  services === "weft" ? `${network}-services-${families}` : `${network}-${families}`;
+
 async function conformance(options: Options): Promise<readonly Spec[]> {
-  const results = join(CACHE, "conformance", `${options.network}-${options.families}`);
+  const results = join(CACHE, "conformance", placeOf(options));
   const cluster = await start(options);
   try {
     const specs = await step("specs", () => runSpecs(cluster, options, results));

@@ -5,6 +5,7 @@ test("without words: all specs, Weft, both families", () => {
   expect(parseOptions([])).toEqual({
     network: "weft",
     backend: "auto",
+    services: "kube-proxy",
     families: "dual",
     focus: "",
     skip: "",
@@ -19,6 +20,8 @@ test.each([
   [["--network", "bridge"], "--network"],
   [["--families", "ipx"], "--families"],
   [["--backend", "gre"], "--backend"],
+  [["--services", "ipvs"], "--services"],
+  [["--services", "weft", "--network", "reference"], "--services"],
   [["--focus", "("], "--focus"],
   [["--skip", "["], "--skip"],
   [["--procs", "0"], "--procs"],

@@ -7,12 +7,15 @@ import type { SpecOptions } from "./ginkgo.ts";
 
 const NETWORKS = ["weft", "reference"] as const;
 const BACKENDS: readonly WeftSettings["backend"][] = ["auto", "direct", "vxlan"];
+const SERVICES = ["kube-proxy", "weft"] as const;
 const FAMILIES: readonly Families[] = ["dual", "ipv4", "ipv6"];
 
 export interface Options extends SpecOptions {
   readonly network: (typeof NETWORKS)[number];
   /** Between Weft's nodes. */
   readonly backend: WeftSettings["backend"];
+  /** Who brings services' addresses to their endpoints. */
+  readonly services: (typeof SERVICES)[number];
   readonly families: Families;
   readonly hold: boolean;
 }
@@ -25,6 +28,7 @@ export const USAGE = `Runs upstream's conformance specs of the network ([sig-net
 
   --network NAME     weft (default) or reference
   --backend NAME     between Weft's nodes: auto (default: direct, as both stand on one subnet), direct or vxlan
+  --services NAME    by kube-proxy (default), or by weft: then no node runs a kube-proxy
   --families NAME    dual (default), ipv4 or ipv6
   --focus REGEX      only specs whose full names match
   --skip REGEX       no specs whose full names match
@@ -32,7 +36,8 @@ export const USAGE = `Runs upstream's conformance specs of the network ([sig-net
   --timeout MINUTES  of the specs together (default 40)
   --hold             leaves the cluster up until Ctrl-C
 
-Reports (junit.xml, report.json) and ginkgo's output are left in e2e/.cache/conformance/NETWORK-FAMILIES.
+Reports (junit.xml, report.json) and ginkgo's output are left in e2e/.cache/conformance/NETWORK-FAMILIES,
+or NETWORK-services-FAMILIES without kube-proxy.
 The last line is "N passed, N failed", with ", N skipped" behind it if any were.
 Exit codes: 0 all passed, 1 some failed or none ran, 2 wrong use, 130 interrupted.`;
 
@@ -40,8 +45,16 @@ Exit codes: 0 all passed, 1 some failed or none ran, 2 wrong use, 130 interrupte
 export function parseOptions(words: readonly string[]): Options | undefined {
   const { values } = parse(words);
   if (values.help) return undefined;
+  const network = oneOf("--network", values.network, NETWORKS);
+  const services = oneOf("--services", values.services, SERVICES);
+  if (network !== "weft" && services === "weft") {
+    throw new WeftError("invalid", `--services is "weft" and --network is "${network}"`, {
+      hint: "Weft serves services where it is the network.",
+    });
+  }
   return {
-    network: oneOf("--network", values.network, NETWORKS),
+    network,
+    services,
     backend: oneOf("--backend", values.backend, BACKENDS),
     families: oneOf("--families", values.families, FAMILIES),
     focus: pattern("--focus", values.focus),
@@ -62,6 +75,7 @@ function parse(words: readonly string[]) {
       options: {
         network: text("weft"),
         backend: text("auto"),
+        services: text("kube-proxy"),
         families: text("dual"),
         focus: text(""),
         skip: text(""),

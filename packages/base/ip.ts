@@ -24,10 +24,12 @@ export const bitsOf = (family: Family): 32 | 128 => (family === 4 ? 32 : 128);
 
 /** Parses an address. Throws WeftError "invalid". */
 export function parseIp(text: string): IpAddress {
+  if (isCanonical4(text)) return text;
   return ipFromBytes(text.includes(":") ? parse6(text) : parse4(text, text));
 }
 
 export function isIp(text: string): boolean {
+  if (isCanonical4(text)) return true;
   try {
     parseIp(text);
     return true;
@@ -35,6 +37,37 @@ export function isIp(text: string): boolean {
     return false;
   }
 }
+
+/**
+ * IPv4 has one text an address, which is canonical. Without an object in between: a cluster has hundreds of thousands of
+ * addresses, and each is looked at when it is read.
+ */
+function isCanonical4(text: string): text is IpAddress {
+  if (text.length > 15) return false;
+  let numbers = 1;
+  let digits = 0;
+  let value = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === DOT) {
+      if (digits === 0) return false;
+      numbers++;
+      digits = 0;
+      value = 0;
+      continue;
+    }
+    const digit = code - ZERO;
+    // A zero in front of other digits is refused, see parse4.
+    if (digit < 0 || digit > 9 || (digits > 0 && value === 0)) return false;
+    value = value * 10 + digit;
+    digits++;
+    if (value > 255) return false;
+  }
+  return numbers === 4 && digits > 0;
+}
+
+const DOT = 0x2e;
+const ZERO = 0x30;
 
 /** The address in network byte order: 4 or 16 bytes. `ip` must be valid. */
 export function ipBytes(ip: string): Uint8Array {
@@ -98,7 +131,23 @@ export function compareIp(a: string, b: string): number {
   return 0;
 }
 
+function bytes4(canonical: string): Uint8Array {
+  const out = new Uint8Array(4);
+  let at = 0;
+  let value = 0;
+  for (let i = 0; i < canonical.length; i++) {
+    const code = canonical.charCodeAt(i);
+    if (code === DOT) {
+      out[at++] = value;
+      value = 0;
+    } else value = value * 10 + code - ZERO;
+  }
+  out[at] = value;
+  return out;
+}
+
 function parse4(text: string, whole: string): Uint8Array {
+  if (isCanonical4(text)) return bytes4(text);
   const parts = text.split(".");
   if (parts.length !== 4) throw invalid(whole, "an IPv4 address has four numbers");
   const out = new Uint8Array(4);

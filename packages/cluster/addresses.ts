@@ -22,6 +22,13 @@ const SPECIAL: readonly [range: string, what: string][] = [
   ["ff00::/8", "multicast"],
 ];
 
+/**
+ * False for a prefix in canonical text that certainly touches no special range, by its first byte: comparing it with all
+ * of them is for the few. A prefix of fewer than 8 bits has no first byte of its own.
+ */
+export const isMaybeSpecial = (prefix: string): boolean =>
+  /^(0|127|169|22[4-9]|2[345]\d)\.|^::|^f[ef]|\/[0-7]$/.test(prefix);
+
 /** The address that stands there, or undefined with a fault. */
 export function ipOf(field: Field): IpAddress | undefined {
   const text = field.requiredString();
@@ -36,6 +43,7 @@ export function prefixOf(field: Field): Prefix | undefined {
 
 /** True, with a fault, when the prefix touches a special range. */
 export function refuseSpecial(field: Field, prefix: string): boolean {
+  if (!isMaybeSpecial(prefix)) return false;
   const special = SPECIAL.find(([range]) => overlaps(range, prefix));
   if (special !== undefined) field.invalid(`must not touch ${special[0]} (${special[1]})`);
   return special !== undefined;

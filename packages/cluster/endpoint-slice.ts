@@ -8,7 +8,7 @@
  */
 import { familyOf, hostPrefix, type IpAddress, isIp, parseIp } from "@weft/base";
 import type { Endpoint, EndpointPort, EndpointSlice, EndpointState } from "@weft/model";
-import { refuseSpecial, unicastOf } from "./addresses.ts";
+import { isMaybeSpecial, refuseSpecial, unicastOf } from "./addresses.ts";
 import { type Fault, type Field, faultText, isMapping } from "./field.ts";
 import { HEADLESS_LABEL, PROXY_NAME_LABEL, readMetadata } from "./metadata.ts";
 import { readProtocol, requiredPort } from "./service.ts";
@@ -112,10 +112,7 @@ function readAddress(list: unknown, family: 4 | 6, field: () => Field): IpAddres
     place().invalid(`is no IPv${family} address, and addressType is IPv${family}`);
     return undefined;
   }
-  // Most are of no range that could be special: the check with its many comparisons is for the few.
-  if (/^(0|127|169|22[4-9]|2[345]\d)\.|^::|^f[ef]/.test(ip) && refuseSpecial(place(), hostPrefix(ip)))
-    return undefined;
-  return ip;
+  return isMaybeSpecial(hostPrefix(ip)) && refuseSpecial(place(), hostPrefix(ip)) ? undefined : ip;
 }
 
 /** "ready", whatever else is true of it, when it is ready: publishNotReadyAddresses makes ending pods so, too. */

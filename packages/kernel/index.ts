@@ -58,7 +58,7 @@ export function openKernel({ sysctls }: KernelOptions = {}): RealKernel {
         options,
       );
       remover.hears(self.identity);
-      const stopNftables = watchNftables(self, listener);
+      const stopNftables = options.rulesets === false ? () => {} : watchNftables(self, listener);
       const stopBoth = (): void => {
         stops.delete(stopBoth);
         stop();

@@ -231,6 +231,11 @@ export interface NetworkNamespace {
 export interface WatchOptions {
   /** Also hear of changes in every namespace that this one has an id for. */
   readonly allNamespaces?: boolean;
+  /**
+   * Hear of changed rulesets; default true. As long as anybody listens to those, the kernel makes a message of each element
+   * of a transaction: ten times the work of adding it.
+   */
+  readonly rulesets?: boolean;
 }
 
 /** Rows of a named set or map: each key and value is the concatenation of its fields. */

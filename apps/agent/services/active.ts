@@ -119,14 +119,16 @@ export class ActiveServices {
       ...options,
       services: this.#services,
       write: (change) => this.#write(change),
-      onKnown: () => {
+      onKnown: async () => {
         this.#known = true;
         this.#committed();
+        // Without a Node there is nothing to wait for.
+        if (this.#running) await this.#plan.applier.settled();
       },
     });
     const { client } = this.#source;
     this.#announcer = client === undefined ? undefined : createAnnouncer(client, node, logger);
-    this.#stopWatch = kernel.watch((event) => this.#hear(event));
+    this.#stopWatch = kernel.watch((event) => this.#hear(event), { rulesets: false });
     this.#later();
   }
 

@@ -45,14 +45,16 @@ export class Feed {
 
   /** The first time, and after a while without a Node. */
   #everything(): void {
-    const wanted = new Map<string, PlanRow>();
-    for (const table of this.#services.facts) {
-      for (const fact of table.rows()) for (const row of rowsOf(fact)) wanted.set(idOf(row), row);
+    const rows = this.#services.facts.flatMap((table) => table.rows().flatMap(rowsOf));
+    if (this.#plan.kinds.every(({ table }) => table.size === 0)) {
+      this.#plan.change(rows, []);
+      return;
     }
+    const wanted = new Map(rows.map((row) => [idOf(row), row]));
     const gone = this.#plan.kinds.flatMap(({ table }) =>
       table.rows().filter((row) => !wanted.has(idOf(row))),
     );
-    this.#plan.change(wanted.values(), gone);
+    this.#plan.change(rows, gone);
   }
 
   /** A row may go in one table of facts and come in another one: what comes counts. */

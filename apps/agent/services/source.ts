@@ -22,8 +22,8 @@ export interface SourceOptions {
   readonly services: Services;
   /** One commit of the services' database. */
   readonly write: (change: () => void) => void;
-  /** The tables hold a whole state for the first time: the copy's, or what was read. */
-  readonly onKnown: () => void;
+  /** The tables hold a whole state: the copy's, then what was read. Resolves once the kernel has been brought there. */
+  readonly onKnown: () => Promise<void>;
   readonly logger: Logger;
 }
 
@@ -65,7 +65,7 @@ function fromDirectory(
           }),
         ]
       : [watch(directory, takeNodes), watch(other, takeServices)];
-  onKnown();
+  void onKnown();
   return {
     state: () => `manifests in ${directory}${directory === other ? "" : ` and ${other}`}`,
     errors: () => [...errors.values()].flat(),
@@ -88,12 +88,13 @@ function fromApi(options: SourceOptions, kubeconfig: string | undefined): Servic
   write(() => {
     known = copy.load(services);
   });
-  if (known) onKnown();
+  if (known) void onKnown();
   const watch = watchServices({ client, tables: services, write, logger });
-  watch.ready.then(
+  let stopped = false;
+  // The kernel first: the copy is for the next start.
+  watch.ready.then(onKnown).then(
     () => {
-      copy.follow(services);
-      onKnown();
+      if (!stopped) copy.follow(services);
     },
     () => {},
   );
@@ -110,6 +111,7 @@ function fromApi(options: SourceOptions, kubeconfig: string | undefined): Servic
     errors: () => watch.errors(),
     client,
     async stop() {
+      stopped = true;
       await watch.stop();
       copy.close();
       client.close();

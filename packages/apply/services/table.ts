@@ -194,7 +194,7 @@ export class ServiceTable {
 }
 
 /** Sets that hold something of each service, and the least that they are made for. */
-const SIZED = /^(frontends|outside|backends)/;
+const SIZED = /^(frontends|outside|backends|addresses)/;
 const LEAST_SIZE = 4096;
 
 /** Made for twice as many elements as there are, since what a transaction replaces counts twice until its end. */

@@ -2,7 +2,8 @@
  * Services of a cluster into tables: Services, EndpointSlices, ServiceCIDRs, and of Nodes what services need.
  *
  * There may be tens of thousands of services, so rows are never told as a whole: each watch hands over its
- * differences, and what comes within a moment is one commit. Nothing is written before all have been listed: a first
+ * differences. The first change after a rest is a commit at once, since a client may wait for it; of a burst, what comes
+ * within a moment is one. Nothing is written before all have been listed: a first
  * state that lacked the slices would have every service rejected. ServiceCIDRs alone are not waited for beyond their
  * first answer, because an API server before 1.33 has none.
  *
@@ -54,7 +55,7 @@ export interface ServicesWatchOptions
   /** Runs what it is given in one transaction of the tables' database. */
   readonly write: (change: () => void) => void;
   readonly logger?: Logger;
-  /** Milliseconds over which changes are gathered, 20 by default. */
+  /** Milliseconds between commits, 20 by default: changes that come meanwhile are gathered. */
   readonly gather?: number;
 }
 
@@ -77,6 +78,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
   let pending: (() => void)[] = [];
   let cancel: (() => void) | undefined;
   let synced = false;
+  let flushedAt = Number.NEGATIVE_INFINITY;
 
   const flush = (): void => {
     cancel = undefined;
@@ -90,10 +92,12 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
       // Rows were checked as they were read, so this is a fault of ours: better the rows of before than none.
       logger.error("taking over the cluster's services failed", { error: describeError(error) });
     }
+    flushedAt = clock.monotonic();
   };
   const later = (change: () => void): void => {
     pending.push(change);
-    if (synced) cancel ??= clock.setTimeout(flush, gather);
+    if (!synced) return;
+    cancel ??= clock.setTimeout(flush, Math.max(0, flushedAt + gather - clock.monotonic()));
   };
   const start = <Row>(
     path: string,

@@ -187,8 +187,9 @@ export function createServices(options: ServicesOptions): Services {
     indexes: PROBLEMS,
     rows(service, read) {
       const facts = faultProblems(service).map(problemFact);
+      if (service.leftAlone !== undefined) return facts;
       const here = read.get(context, "self");
-      if (service.leftAlone !== undefined || here === undefined) return facts;
+      if (here === undefined) return facts;
       const ports = served(service, read.where(slices, "service", serviceName(service)), here);
       for (const address of service.clusterIPs) {
         const origin = serviceOrigin(service, address.field);
@@ -208,8 +209,10 @@ export function createServices(options: ServicesOptions): Services {
     indexes: PROBLEMS,
     rows(service, read) {
       const facts: ServiceFact[] = [];
+      // Most have none: what is not read need not be remembered as read.
+      if (service.leftAlone !== undefined || !hasExternal(service)) return facts;
       const here = read.get(context, "self");
-      if (service.leftAlone !== undefined || !hasExternal(service) || here === undefined) return facts;
+      if (here === undefined) return facts;
       const ports = served(service, read.where(slices, "service", serviceName(service)), here);
       for (const rows of externalFrontends(service, ports, here.balance)) {
         const { match, origin } = rows[0];
@@ -281,6 +284,7 @@ function hairpins(service: Service, ports: readonly Served[], here: ServiceConte
 }
 
 function faultProblems(service: Service): Problem[] {
+  if (service.faults === undefined && service.externalIPs.length === 0) return [];
   const families = service.clusterIPs.map(({ ip }) => familyOf(ip));
   const unserved = service.externalIPs.filter(({ ip }) => !families.includes(familyOf(ip)));
   const faults = (service.faults ?? []).map((fault) => faultOf(service, fault));

@@ -87,7 +87,7 @@ export function createFakeKernel(): FakeKernel {
       },
       watch(listener, options = {}) {
         recorder.failIfTold("watch");
-        return world.watch(listener, options.allNamespaces === true);
+        return world.watch(listener, options.allNamespaces === true, options.rulesets !== false);
       },
     },
     newNamespace(path) {

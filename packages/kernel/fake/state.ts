@@ -101,6 +101,7 @@ type Change = Omit<Exclude<KernelEvent, { kind: "overflow" | "nftables" }>, "nsi
 interface Watcher {
   readonly listener: (event: KernelEvent) => void;
   readonly allNamespaces: boolean;
+  readonly rulesets: boolean;
 }
 
 /** All namespaces of one machine, and who watches them from the first. */
@@ -121,8 +122,8 @@ export class World {
     return this.namespaces.values().next().value as NamespaceState;
   }
 
-  watch(listener: (event: KernelEvent) => void, allNamespaces: boolean): () => void {
-    const watcher = { listener, allNamespaces };
+  watch(listener: (event: KernelEvent) => void, allNamespaces: boolean, rulesets: boolean): () => void {
+    const watcher = { listener, allNamespaces, rulesets };
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
   }
@@ -138,7 +139,9 @@ export class World {
   /** nftables is watched in the first namespace only. */
   emitTable(namespace: NamespaceState, family: NftFamily, table: string): void {
     if (namespace !== this.self) return;
-    for (const watcher of this.#watchers) this.#deliver(watcher, { kind: "nftables", family, table });
+    for (const watcher of this.#watchers) {
+      if (watcher.rulesets) this.#deliver(watcher, { kind: "nftables", family, table });
+    }
   }
 
   /** What a watcher hears when the kernel's queue ran over. */

@@ -15,3 +15,4 @@ export {
 } from "./layout.ts";
 export { createNftables, type NftablesHandle, type NftablesOptions } from "./nftables.ts";
 export { scriptError } from "./script.ts";
+export { type NftablesEvent, watchNftables } from "./watch.ts";
