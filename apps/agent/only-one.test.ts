@@ -1,7 +1,7 @@
 /** Two agents on one node: the second waits, touches nothing, and takes over when the first ends, however it ends. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { spawnIn } from "@weft/kernel/netns";
+import { spawnIn, spawnSyncIn } from "@weft/kernel/netns";
 import { NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => node.close());
 
-function second(): Bun.Subprocess {
+function second(...flags: readonly string[]): Bun.Subprocess {
   const log = Bun.file(`${node.root}/second.log`);
   const argv = [
     "setpriv",
@@ -26,6 +26,7 @@ function second(): Bun.Subprocess {
     NODE,
     "--root",
     node.root,
+    ...flags,
   ];
   const child = spawnIn(node.node.self, argv, {
     env: { PATH: process.env["PATH"] ?? "" },
@@ -60,5 +61,31 @@ test.each(["SIGTERM", "SIGKILL"] as const)("the first ends by %s", async (signal
 
   child.kill("SIGKILL");
   await child.exited;
+  await node.start();
+});
+
+test("one for services only is an agent as well: it waits, and no node is cleaned below it, also when it hangs", async () => {
+  const child = second("--only", "services");
+  await waits();
+  await node.stop();
+  await eventually("the second serves", async () => {
+    const status = await node.status().catch(() => undefined);
+    return status?.ready === true && status.pid === child.pid;
+  });
+  const weft = (...words: string[]): { code: number; err: string } => {
+    const { exitCode, stderr } = spawnSyncIn(node.node.self, [node.executable, "agent", ...words]);
+    return { code: exitCode, err: stderr.toString() };
+  };
+  const socket = ["--socket", `${node.root}/run/weft/agent.sock`];
+  expect(weft("alive", ...socket)).toEqual({ code: 0, err: "" });
+  const ready = weft("ready", ...socket);
+  expect(ready.code).not.toBe(0);
+  expect(ready.err).toContain("serves services only");
+  expect(weft("cleanup", "--root", node.root).err).toContain("the agent runs on this node");
+  child.kill("SIGSTOP");
+  expect(weft("cleanup", "--root", node.root).err).toContain("the agent runs on this node");
+  child.kill("SIGKILL");
+  await child.exited;
+  expect(weft("cleanup", "--root", node.root).code).toBe(0);
   await node.start();
 });

@@ -3,17 +3,30 @@
  * force and its process lives on while the next one starts, or when there is an agent beside that of an install. The
  * lock is the kernel's and goes with its holder, however that ends.
  */
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "@weft/base";
 import { tryLockFile } from "@weft/kernel/sys";
 
 const LOOK_MS = 200;
 
+const lockIn = (directory: string): string => join(directory, "agent.lock");
+
+/** True while an agent has this directory, whether it answers or not. */
+export function isTaken(directory: string): boolean {
+  if (!existsSync(lockIn(directory))) return false;
+  const fd = openSync(lockIn(directory), "r");
+  try {
+    return !tryLockFile(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Waits until no other agent has this directory; the returned function gives it up. */
 export async function beAlone(directory: string, logger: Logger): Promise<() => void> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const path = join(directory, "agent.lock");
+  const path = lockIn(directory);
   const fd = openSync(path, "a", 0o600);
   let told = false;
   while (!tryLockFile(fd)) {

@@ -11,6 +11,7 @@ import { openKernel } from "@weft/kernel";
 import type { AgentStatus, Settings } from "@weft/model";
 import type { RunningAgent } from "./agent.ts";
 import { LastSettings } from "./last-settings.ts";
+import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
 import { pauseRequest } from "./requests.ts";
 import { type Handler, serveSocket } from "./server.ts";
@@ -26,6 +27,7 @@ export async function startServicesAgent(
   const startedAt = Date.now();
   logger.info("starting, for services only", { version: VERSION, node: options.node, pid: process.pid });
   const kernel = openKernel();
+  const letGo = await beAlone(dirname(options.socket), logger);
   mkdirSync(dirname(options.servicesCopy), { recursive: true, mode: 0o700 });
   const services = new ServicesThread({
     node: options.node,
@@ -77,8 +79,16 @@ export async function startServicesAgent(
       services: state,
     };
   };
+  const noPlugin = (): Promise<never> =>
+    Promise.reject(
+      new WeftError("unsupported", "this agent serves services only, and takes no pods", {
+        hint: "Start it without --only services to have Weft as the network plugin.",
+      }),
+    );
   const routes: Readonly<Record<string, Handler>> = {
     "GET /v1/status": status,
+    "POST /v1/alive": async () => ({}),
+    "POST /v1/cni/status": noPlugin,
     "GET /v1/drift": () => services.ask({ about: "drift" }),
     "POST /v1/pause": async (body) => {
       const milliseconds = pauseRequest(body);
@@ -88,18 +98,13 @@ export async function startServicesAgent(
     },
     ...serviceRoutes(services),
   };
-  const noPlugin = (): Promise<never> =>
-    Promise.reject(
-      new WeftError("unsupported", "this agent serves services only, and takes no pods", {
-        hint: "Start it without --only services to have Weft as the network plugin.",
-      }),
-    );
   const server = serveSocket(options.socket, routes, noPlugin, logger);
   return {
     async stop() {
       watch.stop();
       await server.stop();
       await services.stop();
+      letGo();
       logger.info("stopped");
     },
   };

@@ -256,6 +256,18 @@ test("uninstall: nodes are cleaned, then everything goes, the namespace last", a
   expect(again).toEqual({ steps: [], nodes: [] });
 });
 
+test("a namespace that is not there is no success while Weft is in the cluster", async () => {
+  const api = await standing();
+  const wrong = await fault(leave(api, { namespace: "other" }).done);
+  expect(hasCode(wrong, "not-found")).toBe(true);
+  expect(hintOf(wrong)).toContain("--namespace weft-system");
+  // Somebody has deleted the namespace, and what was in it went with it.
+  api.delete(DAEMONSETS, "weft-agent", "weft-system");
+  api.delete(NAMESPACES, "weft-system");
+  const gone = await fault(leave(api).done);
+  expect(hintOf(gone)).toContain("weft install --apply");
+});
+
 test("without --apply nothing is written", async () => {
   const api = await standing();
   const before = api.calls.filter((c) => c.method !== "GET").length;

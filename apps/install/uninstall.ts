@@ -19,7 +19,7 @@ import {
 } from "@weft/cluster/client";
 import { cleanupPod } from "./objects/cleanup.ts";
 import { installObjects } from "./objects/index.ts";
-import { MANAGED_LABEL, NAME_LABEL, NAMES, UNINSTALLING } from "./objects/labels.ts";
+import { MANAGED_LABEL, NAME_LABEL, NAMES, selectorText, UNINSTALLING } from "./objects/labels.ts";
 import {
   getIfThere,
   listAll,
@@ -85,6 +85,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     onStep({ object, action });
   };
   if ((await getIfThere(client, NAMESPACES, { name: namespace })) === undefined) {
+    await refuseWhenElsewhere(client, namespace);
     return { steps, nodes: [] };
   }
   const install = await installedOptions(options);
@@ -118,6 +119,25 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   }
   await removeNamespace(options, step);
   return { steps, nodes: cleaned };
+}
+
+/** Without the namespace there is nothing to remove only when there is no Weft at all: its roles belong to no namespace. */
+async function refuseWhenElsewhere(client: ApiClient, namespace: string): Promise<void> {
+  const role = {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "ClusterRole",
+    metadata: { name: NAMES.agent },
+  };
+  if ((await getIfThere(client, resourceOf(role), { name: NAMES.agent })) === undefined) return;
+  const agents = await listAll(client, DAEMONSETS, {}, { labelSelector: selectorText("agent") });
+  const other = agents.find(({ metadata }) => metadata.name === NAMES.agent)?.metadata.namespace;
+  throw new WeftError("not-found", `there is no namespace ${namespace}, but Weft is in this cluster`, {
+    object: nameOf(role),
+    hint:
+      other === undefined
+        ? "The namespace was deleted, and the nodes were not cleaned: weft install --apply, then weft uninstall --apply."
+        : `It is in another namespace: weft uninstall --namespace ${other}`,
+  });
 }
 
 const isLinux = ({ metadata }: NodeObject): boolean => {

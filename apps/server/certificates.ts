@@ -5,8 +5,8 @@
  */
 // The X.509 library needs it, and before itself.
 import "reflect-metadata";
-import { X509Certificate } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   BasicConstraintsExtension,
@@ -97,7 +97,7 @@ async function leafOf(
   extensionsOf: () => Extension[],
 ): Promise<Pair> {
   const held = read(directory, name);
-  if (held !== undefined && serves(held.cert, authority.cert, hosts, now)) return held;
+  if (held !== undefined && isPair(held) && serves(held.cert, authority.cert, hosts, now)) return held;
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
   const [der] = PemConverter.decode(authority.key);
   const signingKey = await crypto.subtle.importKey("pkcs8", der as ArrayBuffer, ALGORITHM, false, ["sign"]);
@@ -112,6 +112,15 @@ async function leafOf(
     extensions: extensionsOf(),
   });
   return write(directory, name, certificate, keys.privateKey);
+}
+
+/** A server that was killed while it made them anew leaves the new key beside the old certificate. */
+function isPair({ cert, key }: Pair): boolean {
+  try {
+    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
 }
 
 function serves(cert: string, authority: string, hosts: readonly string[], now: number): boolean {
@@ -173,9 +182,9 @@ const files = (directory: string, name: string): [string, string] => [
   join(directory, `${name}.key`),
 ];
 
-/** Writes a file whole or not at all. */
+/** Writes a file whole or not at all, and into no file or link that somebody has put there under the name in between. */
 export function replaceFile(path: string, text: string, mode: number): void {
-  writeFileSync(`${path}.new`, text, { mode });
-  chmodSync(`${path}.new`, mode);
+  rmSync(`${path}.new`, { force: true });
+  writeFileSync(`${path}.new`, text, { mode, flag: "wx" });
   renameSync(`${path}.new`, path);
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { existsSync, lstatSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLogger, WeftError } from "@weft/base";
 import {
@@ -16,7 +17,7 @@ import {
   watchResource,
 } from "@weft/cluster/client";
 import { parse } from "yaml";
-import { loadCertificates } from "./certificates.ts";
+import { loadCertificates, replaceFile } from "./certificates.ts";
 import { type RunningServer, startServer } from "./index.ts";
 import { removeDirectory, temporaryDirectory } from "./testing/process.ts";
 
@@ -141,6 +142,35 @@ describe("certificates", () => {
     writeFileSync(join(place, "server.crt"), "nonsense");
     await expect(loadCertificates(place, [], now)).rejects.toThrow("it is no certificate");
   });
+});
+
+test("a certificate whose key was made anew and which was not, as by a kill in between, is made again", async () => {
+  const place = join(directory, "pki-killed");
+  const first = await loadCertificates(place, [], Date.now());
+  await loadCertificates(join(directory, "pki-another"), [], Date.now());
+  writeFileSync(join(place, "server.key"), readFileSync(join(directory, "pki-another/server.key")));
+  const second = await loadCertificates(place, [], Date.now());
+  expect(second.server.cert).not.toBe(first.server.cert);
+  expect(new X509Certificate(second.server.cert).checkPrivateKey(createPrivateKey(second.server.key))).toBe(
+    true,
+  );
+});
+
+test("a key is never written into what somebody else has put where it is made", () => {
+  const [path, victim] = [join(directory, "kubeconfig-of-ours"), join(directory, "of-another")];
+  writeFileSync(victim, "as it was", { mode: 0o644 });
+  symlinkSync(victim, `${path}.new`);
+  replaceFile(path, "secret", 0o600);
+  expect([readFileSync(victim, "utf8"), readFileSync(path, "utf8")]).toEqual(["as it was", "secret"]);
+  expect(lstatSync(path).isFile()).toBe(true);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+test("what is no socket is not removed to make room for one", async () => {
+  const file = join(directory, "precious");
+  writeFileSync(file, "data");
+  expect(await refusal(start({ data: join(directory, "data-2"), socket: file }))).toBe("exists");
+  expect(readFileSync(file, "utf8")).toBe("data");
 });
 
 describe("our own client", () => {

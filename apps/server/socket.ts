@@ -1,5 +1,5 @@
 /** The same API on a unix socket: whoever may open it may ask. */
-import { chmodSync, existsSync, mkdirSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname } from "node:path";
 import { describeError, WeftError } from "@weft/base";
@@ -7,7 +7,14 @@ import { type Handler, serve } from "./bridge.ts";
 
 export async function listenSocket(path: string, handler: Handler): Promise<{ stop(): Promise<void> }> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  if (existsSync(path)) {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found !== undefined) {
+    if (!found.isSocket()) {
+      throw new WeftError("exists", "there is something else than a socket", {
+        object: path,
+        hint: "Give another path with --socket, or remove that.",
+      });
+    }
     if (await answers(path)) {
       throw new WeftError("busy", "another server answers there", {
         object: path,

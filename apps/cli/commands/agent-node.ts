@@ -1,5 +1,6 @@
 /** What a node's own pods and its administrator ask of a node: is the agent ready, is it alive, place the plugin, clean up. */
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { WeftError } from "@weft/base";
 import { SOCKET_PATH } from "@weft/plugin-weft";
 import type { Command } from "commander";
@@ -48,10 +49,11 @@ export function nodeCommands(agent: Command): void {
     .option("--force", "also while pods are attached: they lose their network")
     .option("--json", "the report as JSON")
     .action(async (flags: { root: string; force?: boolean; json?: boolean }) => {
-      const { cleanNode, socketBelow } = await import("@weft/agent");
+      const { cleanNode, isTaken, socketBelow } = await import("@weft/agent");
       const { openKernel } = await import("@weft/kernel");
       const root = flags.root.replace(/\/+$/, "");
-      await refuseWhileAgentRuns(socketBelow(root));
+      const socket = socketBelow(root);
+      refuseWhileAgentRuns(isTaken(dirname(socket)), socket);
       const kernel = openKernel();
       const report = await cleanNode({ kernel, root, force: flags.force === true });
       kernel.close();
@@ -72,14 +74,9 @@ export function shimBeside(executable: string): string | undefined {
   return existsSync(shim) ? shim : undefined;
 }
 
-/** What it would remove, a running agent would make again. */
-async function refuseWhileAgentRuns(socket: string): Promise<void> {
-  if (!existsSync(socket)) return;
-  const answers = await askAgent({ node: "", socket }, "POST", "/v1/alive", {}).then(
-    () => true,
-    () => false,
-  );
-  if (!answers) return;
+/** What it would remove, a running agent would make again: one that hangs as well, and one for services only. */
+function refuseWhileAgentRuns(taken: boolean, socket: string): void {
+  if (!taken) return;
   throw new WeftError("busy", "the agent runs on this node", {
     object: socket,
     hint: "Stop it first; in a cluster, use: weft uninstall",

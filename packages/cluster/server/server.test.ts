@@ -262,6 +262,20 @@ describe("what is invalid", () => {
     expect([status, String(body["message"])]).toEqual([code, expect.stringContaining(message)]);
   });
 
+  test("bodies in YAML are as those in JSON: the last of two counts, aliases are copies, depth has a limit", async () => {
+    const type = { "Content-Type": "application/yaml" };
+    const head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: in-yaml";
+    const twice = `${head}, labels: &both {a: b}, annotations: *both}\ndata: {a: "1", a: "2"}\n`;
+    const { status, body } = await api.ask("POST", MAPS, twice, type);
+    expect([status, body["data"]]).toEqual([201, { a: "2" }]);
+    expect(body.metadata).toMatchObject({ labels: { a: "b" }, annotations: { a: "b" } });
+    const deep = await api.ask("POST", MAPS, `${head}}\ndata: ${"[".repeat(600)}${"]".repeat(600)}`, type);
+    expect([deep.status, String(deep.body["message"])]).toEqual([
+      400,
+      expect.stringContaining("levels deep"),
+    ]);
+  });
+
   test("nothing of it was logged as a failure of ours", () => {
     expect(api.logged).toEqual([]);
   });

@@ -200,3 +200,12 @@ test("any body of any type of patch is applied or refused, and nothing else", ()
     }),
   );
 });
+
+test("a strategic merge patch sets a field of any name, and changes no prototype", () => {
+  const patch = JSON.parse('{"data": {"__proto__": "v", "constructor": "w"}}') as Mapping;
+  const { data } = strategicMerge({ data: { a: "b" } }, patch, "V1ConfigMap") as { data: Mapping };
+  expect(JSON.stringify(data)).toBe('{"a":"b","__proto__":"v","constructor":"w"}');
+  const deep = JSON.parse('{"data": {"__proto__": {"polluted": "x"}}}') as Mapping;
+  const result = strategicMerge({ data: {} }, deep, "V1ConfigMap") as { data: Mapping };
+  expect(result.data["polluted"]).toBeUndefined();
+});

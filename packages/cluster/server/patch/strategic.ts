@@ -38,9 +38,18 @@ function mergeMapping(held: Mapping, patch: Mapping, model: string | undefined):
   const types = fieldTypes(model);
   for (const [field, value] of Object.entries(patch)) {
     if (field === "$patch" || field === "$retainKeys" || DIRECTIVE.test(field)) continue;
-    const merged = mergeField(result[field], value, types(field), listMerge(model, field));
+    const before = Object.hasOwn(result, field) ? result[field] : undefined;
+    const merged = mergeField(before, value, types(field), listMerge(model, field));
     if (merged === undefined) delete result[field];
-    else result[field] = merged;
+    else {
+      // Defined, not assigned: "__proto__" is a name like any other.
+      Object.defineProperty(result, field, {
+        value: merged,
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
+    }
   }
   for (const [directive, value] of Object.entries(patch)) {
     if (!DIRECTIVE.test(directive)) continue;

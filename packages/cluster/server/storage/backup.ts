@@ -9,7 +9,7 @@ import { Database } from "bun:sqlite";
 import { existsSync, rmSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { describeError, WeftError } from "@weft/base";
-import { openExisting, publishFile, takeLock } from "./database.ts";
+import { beginFile, openExisting, publishFile, takeLock } from "./database.ts";
 
 /** More revisions than a server writes between a backup and its loss: a thousand a second for eleven days. */
 const JUMP = 1_000_000_000;
@@ -25,8 +25,8 @@ export function backup(file: string, target: string): CopyReport {
   refuseExisting(target, "Choose another name, or remove that file.");
   const source = openExisting(file, { readonly: true });
   const made = `${target}.new`;
-  rmSync(made, { force: true });
   try {
+    beginFile(made);
     source.query("VACUUM INTO ?").run(made);
   } catch (error) {
     rmSync(made, { force: true });
@@ -51,9 +51,9 @@ export function restore(source: string, file: string, { replace = false } = {}):
   const lock = takeLock(file);
   const made = `${file}.new`;
   try {
-    rmSync(made, { force: true });
     const from = openExisting(source, { readonly: true });
     try {
+      beginFile(made);
       from.query("VACUUM INTO ?").run(made);
     } finally {
       from.close();

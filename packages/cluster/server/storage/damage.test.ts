@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hasCode, hintOf } from "@weft/base";
 import { temporaryDirectory } from "../testing/api.ts";
@@ -145,4 +145,24 @@ test("a damaged backup is not restored over anything", async () => {
       "not-found",
     ),
   ).toBe(true);
+});
+
+test("nobody else may read the data or a copy of it, whatever the umask is", async () => {
+  const umask = process.umask(0o022);
+  try {
+    await fill(1);
+    const mode = (path: string): number => statSync(path).mode & 0o777;
+    expect(mode(file)).toBe(0o600);
+    chmodSync(file, 0o644);
+    const open = openDatabase(file);
+    expect(["", "-wal", "-shm"].map((suffix) => mode(file + suffix))).toEqual([0o600, 0o600, 0o600]);
+    open.close();
+    const copy = join(directory, "copy");
+    backup(file, copy);
+    expect(mode(copy)).toBe(0o600);
+    restore(copy, file, { replace: true });
+    expect(mode(file)).toBe(0o600);
+  } finally {
+    process.umask(umask);
+  }
 });

@@ -6,7 +6,17 @@
  * which the kernel takes back from a process that was killed. Readers of the file itself (backup) need no lock.
  */
 import { Database } from "bun:sqlite";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { describeError, WeftError } from "@weft/base";
 
@@ -45,6 +55,8 @@ export function openDatabase(file: string): OpenDatabase {
   const lock = takeLock(file);
   try {
     if (!existsSync(file)) createFile(file);
+    // Earlier versions and a copy by hand leave it open to others.
+    else if (statSync(file).isFile()) chmodSync(file, 0o600);
     const database = openChecked(file);
     return {
       database,
@@ -88,13 +100,22 @@ function createFile(file: string): void {
     }
   }
   const made = `${file}.new`;
-  rmSync(made, { force: true });
+  beginFile(made);
   const database = new Database(made, { create: true, strict: true });
   database.run(`PRAGMA application_id = ${APPLICATION_ID}`);
   database.run(`PRAGMA user_version = ${FORMAT}`);
   database.transaction(() => database.run(TABLES))();
   database.close();
   publishFile(made, file);
+}
+
+/**
+ * An empty file for SQLite to fill, which only its owner may read: among the objects are Secrets. What SQLite puts
+ * beside a file has the mode of the file.
+ */
+export function beginFile(made: string): void {
+  rmSync(made, { force: true });
+  closeSync(openSync(made, "wx", 0o600));
 }
 
 /** Puts a finished file in place, durably. */
