@@ -207,7 +207,7 @@ export class TestNode {
         const status = await this.status().catch(() => undefined);
         return status?.pid === child.pid && (until === "listening" || status.ready);
       },
-      20_000,
+      60_000,
       () => this.log(),
     );
   }
