@@ -95,3 +95,11 @@ test("exit codes that scripts can trust", () => {
   expect(exitCodeOf(new WeftError("not-found", "x"))).toBe(1);
   expect(exitCodeOf(new Error("x"))).toBe(70);
 });
+
+test("weft server: what can be no name of a server is refused before anything is made", async () => {
+  for (const name of ["a b", "https://api", "", "-x.example.org", "fd00::1/64"]) {
+    const words = ["server", "--data", "/nowhere/weft", "--port", "0", `--name=${name}`];
+    const program = buildProgram();
+    expect(program.parseAsync(words, { from: "user" })).rejects.toThrow("--name");
+  }
+});

@@ -1,6 +1,6 @@
 /** weft server: the embedded API server, and copies of its data. */
 import { writeSync } from "node:fs";
-import { createLogger, isIp, parsePrefix, WeftError } from "@weft/base";
+import { createLogger, isIp, parseIp, parsePrefix, WeftError } from "@weft/base";
 import type { Command } from "commander";
 import { example } from "../help.ts";
 import { print, printJson } from "../output.ts";
@@ -45,7 +45,7 @@ export function serverCommand(program: Command): void {
         data: flags.data,
         address: parseAddress(flags.address),
         port: parsePort(flags.port),
-        names: flags.name ?? [],
+        names: (flags.name ?? []).map(parseName),
         socket: flags.socket,
         tokens: flags.tokens,
         kubeconfig: flags.kubeconfig,
@@ -106,6 +106,14 @@ const wrong = (option: string, text: string, hint: string): WeftError =>
 function parseAddress(text: string): string {
   if (isIp(text)) return text;
   throw wrong("--address", text, "Give an address of this machine, like 127.0.0.1 or ::1.");
+}
+
+/** Goes into a certificate and into the kubeconfig's URL. */
+function parseName(text: string): string {
+  if (isIp(text)) return parseIp(text);
+  if (/^(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/i.test(text))
+    return text;
+  throw wrong("--name", text, "Give a host name or an address, like api.example.org or fd00::1.");
 }
 
 function parsePort(text: string): number {
