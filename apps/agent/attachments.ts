@@ -21,6 +21,7 @@ import {
   macFromSeed,
   parseIp,
   parsePrefix,
+  prefixIp,
   WeftError,
   withLength,
 } from "@weft/base";
@@ -30,7 +31,7 @@ import type { Ledger, LedgerEntry } from "@weft/ipam";
 import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/port";
 import type { Drift, Problem, Workload } from "@weft/model";
 import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
-import { type Holder, holderOf, hostPortTaken, hostPortTexts } from "./host-ports.ts";
+import { type Holder, holderOf, hostPortTaken, hostPortTexts, staleFlows } from "./host-ports.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import type { Orphans } from "./orphans.ts";
 import type { PodPlan } from "./pod-plan.ts";
@@ -261,6 +262,22 @@ export class Attachments {
       );
     }
     step("add:read-back");
+    await this.#forgetFlows(workload, "came");
+  }
+
+  /** After the kernel has the change: before, a packet would make the same flow again. Never throws. */
+  async #forgetFlows(workload: Workload, event: "came" | "went"): Promise<void> {
+    const { kernel, logger } = this.#o;
+    try {
+      const own = kernel.self.addresses().map(({ address }) => prefixIp(address));
+      const filters = staleFlows(workload, own, event);
+      if (filters.length > 0) await kernel.conntrack.flush(filters);
+    } catch (error) {
+      logger.warn("stale flows of host ports stay until they time out", {
+        workload: workload.id,
+        error: describeError(error),
+      });
+    }
   }
 
   /** What the kernel says to a row, in the plugin's terms: "invalid" there is no fault of the configuration. */
@@ -301,6 +318,7 @@ export class Attachments {
     // Without a context there are no rows; the link is ours all the same, and takes the rest with it.
     else await deletePair(kernel.self, entry.workload.hostLink);
     step("del:applied");
+    await this.#forgetFlows(entry.workload, "went");
     ledger.release(id);
     step("del:released");
   }

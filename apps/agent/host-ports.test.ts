@@ -325,3 +325,19 @@ test("deleted while the agent is away, and by GC", async () => {
   expect(rules()).not.toContain("8081");
   await node.del(b);
 });
+
+for (const [i, family] of [
+  [0, "IPv4"],
+  [1, "IPv6"],
+] as const) {
+  test(`${family}: a client of UDP that keeps its port finds the pod that comes, and the one after it`, async () => {
+    const to = { ip: ADDRESSES[i] as string, port: 54400, protocol: "udp", fromPort: 41000 } as const;
+    const from = OUTSIDE[i];
+    expect(await asked(node.outside, to)).toBe("ECONNREFUSED");
+    const first = await serve("first", { hostPort: 54400, protocol: "udp" });
+    expect(await asked(node.outside, to)).toBe(`first from ${from}`);
+    await node.del(first);
+    await serve("second", { hostPort: 54400, protocol: "udp" });
+    expect(await asked(node.outside, to)).toBe(`second from ${from}`);
+  });
+}

@@ -1,11 +1,15 @@
 /** Host ports of an ADD: read from what the runtime passes, and held against those of the node's other workloads. */
+import { familyOf, type IpAddress } from "@weft/base";
 import { CniError, CODE, OWN_CODE, type PortMapping } from "@weft/cni";
 import type { LedgerEntry } from "@weft/ipam";
+import { type FlowFilter, IP_PROTOCOL } from "@weft/kernel/port";
 import {
   type HostPort,
+  hostAddressOf,
   hostPortsContradict,
   hostPortsOverlap,
   hostPortText,
+  isAnyAddress,
   originText,
   type Workload,
   workloadOrigin,
@@ -74,3 +78,33 @@ function whoHas(w: Workload): string {
 }
 
 export const hostPortTexts = (ports: readonly HostPort[]): string => ports.map(textOf).join(", ");
+
+/**
+ * Flows of UDP and SCTP that know nothing of a change of host ports, and that a client keeps alive by itself:
+ *
+ *   the ports came   those to the node itself, which no packet would lead to the pod any more
+ *   the ports went   those to the pod, whose address the next pod may have
+ *
+ * `own` are the node's addresses. TCP goes on for as long as the pod answers, as with services.
+ */
+export function staleFlows(w: Workload, own: readonly IpAddress[], event: "came" | "went"): FlowFilter[] {
+  return w.addresses.flatMap((target) => {
+    const family = familyOf(target);
+    return w.hostPorts.flatMap((port): FlowFilter[] => {
+      const address = hostAddressOf(port, family);
+      if (address === undefined || port.protocol === "tcp") return [];
+      const { hostPort: destinationPort, containerPort } = port;
+      const of = { family, protocol: IP_PROTOCOL[port.protocol] };
+      if (event === "went") {
+        const reply = { source: target, sourcePort: containerPort };
+        return [{ ...of, translated: true, original: { destinationPort }, reply }];
+      }
+      const at = isAnyAddress(address) ? own.filter((ip) => familyOf(ip) === family) : [address];
+      return at.map((destination) => ({
+        ...of,
+        translated: false,
+        original: { destination, destinationPort },
+      }));
+    });
+  });
+}

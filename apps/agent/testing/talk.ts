@@ -90,13 +90,20 @@ export interface Dial {
   readonly protocol?: Protocol;
   /** Own address; the kernel's choice by default. */
   readonly from?: string;
+  /** Own port; the same. */
+  readonly fromPort?: number;
 }
 
 /** "a from 10.0.0.1" by one of the servers, the name of an errno, or "timeout". */
 export async function ask(ns: TestNamespace, servers: readonly Server[], d: Dial): Promise<string> {
   const ip = parseIp(d.ip);
   const protocol = d.protocol ?? "tcp";
-  const fd = socketIn(ns, d.from === undefined ? ANY[familyOf(ip)] : parseIp(d.from), 0, protocol);
+  const fd = socketIn(
+    ns,
+    d.from === undefined ? ANY[familyOf(ip)] : parseIp(d.from),
+    d.fromPort ?? 0,
+    protocol,
+  );
   try {
     // Nothing of it is left in TIME_WAIT.
     if (protocol === "tcp") setOptionBytes(fd, SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE);
