@@ -94,6 +94,20 @@ test("what cannot be removed is named with the reason, and the exit code says no
   expect(cleanup().report?.removed).toEqual(["file /opt/cni/bin/weft"]);
 });
 
+test("what was removed is told, also where the name of what is left begins with its own", () => {
+  const plugins = `${node.root}/opt/cni/bin`;
+  for (const name of ["weft", "weft-loopback"]) writeFileSync(`${plugins}/${name}`, "");
+  node.node.run("chattr", "+i", `${plugins}/weft-loopback`);
+  try {
+    const { report } = cleanup();
+    expect(report?.removed).toEqual(["file /opt/cni/bin/weft"]);
+    expect(report?.left).toHaveLength(1);
+  } finally {
+    node.node.run("chattr", "-i", `${plugins}/weft-loopback`);
+  }
+  expect(cleanup().report?.removed).toEqual(["file /opt/cni/bin/weft-loopback"]);
+});
+
 test("the agent makes it all again", async () => {
   await node.start();
   await node.settled();

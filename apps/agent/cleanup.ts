@@ -63,11 +63,13 @@ export async function cleanNode(options: CleanupOptions): Promise<CleanupReport>
       failed.set(what, describeError(error));
     }
   }
-  const left = leftovers(options).map(({ what }) => {
+  const again = leftovers(options);
+  const left = again.map(({ what }) => {
     const why = failed.get(what);
     return why === undefined ? what : `${what}: ${why}`;
   });
-  return { removed: removed.filter((what) => !left.some((l) => l.startsWith(what))), left };
+  const still = new Set(again.map(({ what }) => what));
+  return { removed: removed.filter((what) => !still.has(what)), left };
 }
 
 /** What of Weft is on the node, in the order in which it must go. */
