@@ -100,6 +100,23 @@ test("weft server: what can be no name of a server is refused before anything is
   for (const name of ["a b", "https://api", "", "-x.example.org", "fd00::1/64"]) {
     const words = ["server", "--data", "/nowhere/weft", "--port", "0", `--name=${name}`];
     const program = buildProgram();
-    expect(program.parseAsync(words, { from: "user" })).rejects.toThrow("--name");
+    await expect(program.parseAsync(words, { from: "user" })).rejects.toThrow("--name");
   }
+});
+
+test("weft image: what no runtime would load is refused, what a registry may be called is not", async () => {
+  const run = (name: string): Promise<unknown> =>
+    buildProgram().parseAsync(["image", "--output", "/nowhere/weft.tar", `--name=${name}`], { from: "user" });
+  for (const name of [
+    "Bad Name!",
+    "",
+    "weft",
+    "Example.org/Weft:1",
+    "a/b:",
+    "a//b:1",
+    `${"a".repeat(300)}:1`,
+  ])
+    await expect(run(name)).rejects.toThrow("--name");
+  const names = ["weft:1", "localhost:5000/a/b-c:v1.0_x", "[fd00::1]:5000/weft:1", "weft.network/weft:0.1.0"];
+  for (const name of names) await expect(run(name)).rejects.toThrow("/nowhere");
 });
