@@ -31,6 +31,10 @@ describe("options", () => {
   test("nothing means every suite", () => {
     expect(parseBenchOptions([])).toEqual(DEFAULT_OPTIONS);
   });
+  test("modes of kube-proxy", () => {
+    expect(parseBenchOptions(["kube-proxy", "--peer", "iptables"])).toMatchObject({ peer: "iptables" });
+    refused(() => parseBenchOptions(["--peer", "ipvs"]));
+  });
   test("suites in any order, each once", () => {
     const options = parseBenchOptions(["cni", "--pods", "5", "agent", "cni", "--json", "--burst", "7"]);
     expect(options.suites).toEqual(["cni", "agent"]);

@@ -52,6 +52,17 @@ function once(ip: string, port: number, timeoutMs: number): number {
   }
 }
 
+const PATIENCE_MS = 5000;
+
+/** One that is not answered counts as what was waited for it. */
+function patiently(ip: string, port: number): number {
+  try {
+    return once(ip, port, PATIENCE_MS);
+  } catch {
+    return PATIENCE_MS;
+  }
+}
+
 async function until(port: number, addresses: readonly string[]): Promise<void> {
   for (const ip of addresses) {
     for (;;) {
@@ -70,7 +81,7 @@ function connect(port: number, count: number, addresses: readonly string[]): num
   const times = addresses.map((): number[] => []);
   for (let n = -20; n < count; n++) {
     addresses.forEach((ip, i) => {
-      const ms = once(ip, port, 5000);
+      const ms = patiently(ip, port);
       if (n >= 0) times[i]?.push(ms);
     });
   }

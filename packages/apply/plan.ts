@@ -58,6 +58,8 @@ export interface PlanOptions {
   readonly repairInterval: (kind: PlanKind) => number;
   /** Kinds of rows that this plan has, in order of dependency. Default PLAN_KINDS. */
   readonly kinds?: readonly PlanKind[];
+  /** Freeze rows as they are put, to find out who writes to them; default true. A frozen list takes several times the memory. */
+  readonly freeze?: boolean;
   /** Rows of a kind that are applied in one turn of the event loop. Default: the reconciler's. */
   readonly chunk?: (kind: PlanKind) => number | undefined;
   /** Hears of each frontend once it stands in the kernel. */
@@ -70,6 +72,7 @@ const HANGS_ON_LINK: ReadonlySet<PlanKind> = new Set(["address", "neighbour", "f
 export function createPlan(options: PlanOptions): Plan {
   const { kernel, clock, logger, repairInterval } = options;
   const database = createDatabase({
+    freeze: options.freeze ?? true,
     onError: (error, where) => logger.error("a listener failed", { where, error: String(error) }),
   });
   const inCommon = new Map<unknown, unknown>();

@@ -92,6 +92,7 @@ export class ActiveServices {
       clock,
       logger,
       kinds: SERVICE_PLAN_KINDS,
+      freeze: false,
       repairInterval: () => REPAIR_MS,
       chunk: () => ROWS_AT_ONCE,
       onFrontend: (before, after) => this.#flows.changed(before, after),

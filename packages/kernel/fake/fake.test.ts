@@ -55,6 +55,17 @@ function setUp(): { fake: FakeKernel; self: NetworkNamespace; pod: NetworkNamesp
 const told = (events: readonly KernelEvent[]): string[] =>
   events.map((e) => ("nsid" in e ? `${e.kind} ${e.change} ${e.link} ${e.nsid}` : e.kind));
 
+test("a watch that asks for no rulesets hears of none, but of all else", async () => {
+  const { fake, self, events } = setUp();
+  const without: KernelEvent[] = [];
+  fake.kernel.watch((event) => without.push(event), { rulesets: false });
+  await fake.kernel.nftables.run("add table inet one");
+  self.changeLink("weft-a", { mtu: 1400 });
+  await Bun.sleep(0);
+  expect(told(events)).toContain("nftables");
+  expect(new Set(without.map((e) => e.kind))).toEqual(new Set(["link"]));
+});
+
 describe("what the kernel does by itself", () => {
   test("a link with a carrier gets a link-local address and its route", () => {
     const { self } = setUp();
