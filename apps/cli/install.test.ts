@@ -72,6 +72,8 @@ test("wrong use: exit code 2, and what is wrong", async () => {
     [["--api-server", "10.0.0.1"], /no address of an API server/],
     [["--controllers", "many"], /--controllers/],
     [["--timeout", "soon"], /no duration/],
+    [["--timeout", "1m"], /--timeout says how to apply, and nothing is applied/],
+    [["--no-wait"], /--no-wait says how to apply, and nothing is applied/],
   ];
   for (const [words, message] of cases) {
     const { code, out, err } = await weft("install", ...words);

@@ -65,7 +65,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const local = await listenSocket(socket, (request) => api.handle(request));
     stops.push(() => local.stop());
     // An address that stands for all of them is none that a client can go to.
-    const host = options.names[0] ?? (isWildcard(address) ? "127.0.0.1" : address);
+    const host = options.names[0] ?? LOOPBACK_OF[address] ?? address;
     const url = `https://${host.includes(":") ? `[${host}]` : host}:${https.port}`;
     const kubeconfig = resolve(options.kubeconfig ?? join(data, "kubeconfig"));
     replaceFile(kubeconfig, kubeconfigText(url, certificates), 0o600);
@@ -77,10 +77,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-const isWildcard = (address: string): boolean => address === "0.0.0.0" || address === "::";
+/** What a client on this machine reaches a wildcard address by. */
+const LOOPBACK_OF: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
 const hostsOf = (address: string, names: readonly string[]): string[] => {
-  const own = isWildcard(address) ? [] : [address];
+  const own = address in LOOPBACK_OF ? [] : [address];
   return [...new Set([...own, ...names, "127.0.0.1", "::1", "localhost"])];
 };
 

@@ -55,8 +55,17 @@ export function installCommand(program: Command): void {
     .option("--cni-bin-dir <directory>", "the runtime's directory of CNI plugins on the nodes")
     .option("--cni-conf-dir <directory>", "the runtime's directory of CNI configuration on the nodes")
     .option("--controllers <number>", "controllers to run; one leads")
-    .action(async (flags: InstallFlags) => {
+    .action(async (flags: InstallFlags, command: Command) => {
       const timeout = parseDuration(flags.timeout);
+      if (flags.apply !== true) {
+        const waiting = ["wait", "timeout"].filter((name) => command.getOptionValueSource(name) === "cli");
+        if (waiting.length > 0) {
+          const flag = waiting[0] === "wait" ? "--no-wait" : "--timeout";
+          throw new WeftError("invalid", `${flag} says how to apply, and nothing is applied`, {
+            hint: `Add --apply, or leave ${flag} out.`,
+          });
+        }
+      }
       const withSettings = [flags.settings, flags.backend, flags.mtu].some((f) => f !== undefined);
       const given = checkOptions(optionsOf(flags), VERSION);
       const credentials = credentialsOf(flags);
