@@ -145,9 +145,9 @@ test("the command line shows who is used, and why others are not", async () => {
   expect(shown).toMatch(
     /node1 +10\.96\.0\.10:80\/TCP +all +1, random +kept for this node's +done +spec\.clusterIPs?/,
   );
-  expect(shown).toMatch(/node1 +[\d.]+:7000\/TCP +node1 +unready +nothing +web-4 +is not ready/);
+  expect(shown).toMatch(/node1 +[\d.]+:7000\/TCP +node1 +unready +nothing +0 +web-4 +is not ready/);
   expect(shown).toMatch(
-    /node1 +[\d.]+:7000\/TCP +node2 +ready +traffic to any node +web-4 +is on node node2/,
+    /node1 +[\d.]+:7000\/TCP +node2 +ready +traffic to any node +0 +web-4 +is on node node2/,
   );
   const json = JSON.parse(await weftOk("service", "show", "web", "--lab", lab.name, "--json")) as {
     nodes: ServiceDetail[];
