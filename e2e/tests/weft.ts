@@ -7,6 +7,7 @@ import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPo
 import { hostPortMoves, hostPorts } from "./host-ports.ts";
 import { drain, removed, renumbered, reregistered, takenRange } from "./nodes.ts";
 import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
+import { rollingUpdate } from "./rolling.ts";
 import { apiService, losersAreTold, policies } from "./services.ts";
 import type { Suite } from "./suite.ts";
 
@@ -53,7 +54,7 @@ export const weftSuites: readonly Suite[] = [
       network: weftNetwork({ backend: "auto" }),
       kubeProxy: false,
     }),
-    cases: [podsReachPods, services, apiService, policies, losersAreTold],
+    cases: [podsReachPods, services, apiService, policies, losersAreTold, rollingUpdate],
   },
   {
     title: "weft-ipv4",
