@@ -58,6 +58,12 @@ export const restored: Case = {
       await machine.running("kube-proxy").restart();
     }
     await cluster.untilReady();
+    // A kubelet that has just started says of its pods that they do not exist, until it has looked.
+    for (const { metadata } of pods)
+      await until(`kubelet knows ${metadata.name}`, 60, async () => {
+        const { code } = await cluster.attempt(["exec", metadata.name, "--", "true"]);
+        return code === 0 ? true : undefined;
+      });
     await allReachAll(cluster, pods);
     await removePair(cluster);
     await nothingLeft(cluster);
