@@ -2,6 +2,7 @@
 export * from "./host-port.ts";
 export * from "./nouns.ts";
 export * from "./plan.ts";
+export * from "./pools.ts";
 export * from "./service-plan.ts";
 export * from "./service-settings.ts";
 export * from "./service-status.ts";

@@ -41,10 +41,19 @@ export interface Node {
   readonly origin: Origin;
 }
 
-/** A range of addresses whose pods are on that node. The only thing that routes are made of. */
+/**
+ * A range of addresses whose pods are on that node. The only thing that routes are made of. One address of a block that is
+ * lent to another node is a block of that node, more specific than the one that it is of.
+ */
 export interface Block {
   readonly prefix: Prefix;
   readonly node: string;
+  /** The pool that it is of; absent of a node's podCIDRs. */
+  readonly pool?: string;
+  /** Of pools: the node's end of its tunnels for this family. */
+  readonly tunnelAddress?: IpAddress;
+  /** The block that this one address is lent from. */
+  readonly lentFrom?: Prefix;
   readonly origin: Origin;
 }
 
