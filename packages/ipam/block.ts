@@ -24,25 +24,39 @@ export function usableRange(block: Prefix): OffsetRange {
   return { first: 1n, last: familyOf(block) === 4 ? size - 2n : size - 1n };
 }
 
-export function isUsable(block: Prefix, address: IpAddress): boolean {
-  if (!contains(block, address)) return false;
-  const { first, last } = usableRange(block);
-  const offset = ipToBigInt(address) - ipToBigInt(prefixIp(block));
-  return first <= offset && offset <= last;
+/** Of a pool's blocks, what is left out at the ends of the pool: blocks in between are used whole. May be empty. */
+export function poolRange(block: Prefix, pool: Prefix): OffsetRange {
+  const start = ipToBigInt(prefixIp(block)) - ipToBigInt(prefixIp(pool));
+  const whole = usableRange(pool);
+  const last = prefixSize(block) - 1n;
+  return {
+    first: start < whole.first ? whole.first - start : 0n,
+    last: start + last > whole.last ? whole.last - start : last,
+  };
 }
 
-/** Number of addresses that can be handed out, at most Number.MAX_SAFE_INTEGER. */
-export function usableSize(block: Prefix): number {
-  const { first, last } = usableRange(block);
-  const size = last - first + 1n;
+/** `range` is that of the block's addresses that can be handed out. */
+export function isUsable(block: Prefix, address: IpAddress, range = usableRange(block)): boolean {
+  if (!contains(block, address)) return false;
+  const offset = ipToBigInt(address) - ipToBigInt(prefixIp(block));
+  return range.first <= offset && offset <= range.last;
+}
+
+/** Number of addresses in such a range, at most Number.MAX_SAFE_INTEGER. */
+export function rangeSize({ first, last }: OffsetRange): number {
+  const size = last < first ? 0n : last - first + 1n;
   return size > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(size);
 }
 
 /** Usage of blocks when these addresses are held. */
-export function usageOf(blocks: readonly Prefix[], held: readonly IpAddress[]): BlockUsage[] {
+export function usageOf(
+  blocks: readonly Prefix[],
+  held: readonly IpAddress[],
+  range: (block: Prefix) => OffsetRange = usableRange,
+): BlockUsage[] {
   return blocks.map((prefix) => ({
     prefix,
     used: held.filter((address) => contains(prefix, address)).length,
-    size: usableSize(prefix),
+    size: rangeSize(range(prefix)),
   }));
 }

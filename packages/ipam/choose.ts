@@ -10,7 +10,7 @@
  * At any time each usable address of a block is in use, remembered as freed, ahead of the cursor, or forgotten.
  */
 import { addressAt, type Family, familyOf, type IpAddress, type Prefix, WeftError } from "@weft/base";
-import { isUsable, usableRange, usableSize } from "./block.ts";
+import { isUsable, type OffsetRange, rangeSize } from "./block.ts";
 
 /** How many freed addresses are remembered, over all blocks, unless told otherwise: 10 MB on disk at most. */
 export const REMEMBERED = 65_536;
@@ -24,7 +24,9 @@ export interface Cursor {
 
 /** What an implementation remembers. */
 export interface Memory {
-  /** Id of the workload that holds the address. */
+  /** Which addresses of the block can be handed out. */
+  range(block: Prefix): OffsetRange;
+  /** Who holds the address: the id of a workload, or another node in words. */
   holder(address: IpAddress): string | undefined;
   /** Undefined for a block that was never used. */
   cursor(block: Prefix): Cursor | undefined;
@@ -81,7 +83,7 @@ export function chooseAddresses(
 }
 
 function chooseNext(memory: Memory, block: Prefix, excluded: ReadonlySet<string>): Choice | undefined {
-  const { first, last } = usableRange(block);
+  const { first, last } = memory.range(block);
   const start = memory.cursor(block) ?? { next: first, forgotten: false };
   const passed: IpAddress[] = [];
   for (const lap of start.forgotten ? [start, { next: first, forgotten: false }] : [start]) {
@@ -105,7 +107,7 @@ function chooseWanted(
   excluded: ReadonlySet<string>,
   address: IpAddress,
 ): Choice {
-  const block = blocks.find((b) => isUsable(b, address));
+  const block = blocks.find((b) => isUsable(b, address, memory.range(b)));
   if (block === undefined) throw notInBlocks(address, blocks);
   if (excluded.has(address)) {
     throw new WeftError("invalid", `${address} is reserved for the node itself`, {
@@ -120,7 +122,7 @@ function chooseWanted(
       hint: "Wait until that workload is gone, or ask for another address.",
     });
   }
-  const cursor = memory.cursor(block) ?? { next: usableRange(block).first, forgotten: false };
+  const cursor = memory.cursor(block) ?? { next: memory.range(block).first, forgotten: false };
   return { address, block, cursor, passed: [] };
 }
 
@@ -137,11 +139,12 @@ function exhausted(
   excluded: ReadonlySet<string>,
 ): WeftError {
   const counts = blocks.map((block) => {
+    const range = memory.range(block);
     // Exhausted blocks were just looked through address by address, so counting them is no more work.
     const kept = [...excluded].filter(
-      (ip) => isUsable(block, ip as IpAddress) && !memory.holder(ip as IpAddress),
+      (ip) => isUsable(block, ip as IpAddress, range) && !memory.holder(ip as IpAddress),
     ).length;
-    const size = usableSize(block);
+    const size = rangeSize(range);
     return `${block} (${size - kept} of ${size} in use${kept === 0 ? "" : `, ${kept} reserved`})`;
   });
   return new WeftError("exhausted", `no free IPv${family} address in ${counts.join(", ")}`, {

@@ -6,5 +6,15 @@ export type {
   LedgerEntry,
   WorkloadState,
 } from "./address-manager.ts";
+export { poolRange, rangeSize } from "./block.ts";
 export { type Ledger, type LedgerOptions, openLedger } from "./ledger.ts";
 export { MemoryManager, type MemoryOptions } from "./memory.ts";
+export type {
+  BlockRecord,
+  BlockState,
+  BorrowedFrom,
+  HeldAddress,
+  HoldRequest,
+  PoolRecords,
+} from "./pool-records.ts";
+export * from "./pools/index.ts";

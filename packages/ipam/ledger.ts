@@ -4,9 +4,10 @@ import { readFileSync } from "node:fs";
 import { type Clock, type IpAddress, type Prefix, systemClock } from "@weft/base";
 import type { Workload } from "@weft/model";
 import type { AddressManager, AddressRequest, BlockUsage, LedgerEntry } from "./address-manager.ts";
-import { isUsable, usageOf } from "./block.ts";
+import { isUsable, type OffsetRange, poolRange, usableRange, usageOf } from "./block.ts";
 import { type Choice, chooseAddresses, type Memory, REMEMBERED } from "./choose.ts";
 import { releasing, unknown, workloadExists } from "./errors.ts";
+import { type PoolRecords, SqlitePoolRecords } from "./pool-records.ts";
 import { type HostPortColumns, hostPortColumns, parametersOf, type Row, toEntry } from "./rows.ts";
 import { asWeftError, openDatabase } from "./schema.ts";
 
@@ -20,6 +21,8 @@ export interface LedgerOptions {
 
 export interface Ledger extends AddressManager {
   readonly path: string;
+  /** What it holds of pools. `allocate` gives nothing of a block of theirs that is not open. */
+  readonly pools: PoolRecords;
   /**
    * True if the file was last opened, or any of its workloads allocated, under another boot: namespaces of
    * that time are gone. It stays true over restarts until the last such workload is released.
@@ -44,6 +47,7 @@ export function openLedger(path: string, options: LedgerOptions = {}): Ledger {
 
 class SqliteLedger implements Ledger {
   readonly path: string;
+  readonly pools: PoolRecords;
   readonly rebooted: boolean;
   readonly #database: Database;
   readonly #statements: Statements;
@@ -61,7 +65,8 @@ class SqliteLedger implements Ledger {
     const s = prepare(database);
     this.#statements = s;
     this.#memory = {
-      holder: (address) => s.holder.get(address)?.workload,
+      range: (block) => this.#range(block),
+      holder: (address) => s.holder.get(address)?.workload ?? this.pools.heldBy(address),
       cursor: (block) => {
         const row = s.cursor.get(block);
         return row === null ? undefined : { next: BigInt(row.next), forgotten: row.forgotten === 1 };
@@ -71,11 +76,29 @@ class SqliteLedger implements Ledger {
         for (const { address } of s.freed.iterate(block)) yield address;
       },
     };
+    this.pools = new SqlitePoolRecords(database, {
+      memory: this.#memory,
+      clock: this.#clock,
+      atomically: (action) => this.#atomically(action),
+      take: ({ address, block, cursor, passed }) => {
+        s.setCursor.run(block, String(cursor.next), cursor.forgotten ? 1 : 0);
+        for (const other of passed) this.#remembered(other, block);
+        s.unfree.run(address);
+      },
+      freed: (address) => this.#free(address),
+    });
     this.rebooted = this.#atomically(() => {
       const last = s.boot.get()?.value;
       s.setBoot.run(bootId);
       return (last !== undefined && last !== bootId) || s.ofOtherBoot.get(bootId) !== null;
     });
+  }
+
+  #range(block: Prefix): OffsetRange {
+    const record = this.pools.block(block);
+    if (record === undefined) return usableRange(block);
+    // What another node lent is one address, and good as it is.
+    return record.loan === undefined ? poolRange(block, record.poolCidr) : { first: 0n, last: 0n };
   }
 
   allocate(
@@ -87,7 +110,7 @@ class SqliteLedger implements Ledger {
     const s = this.#statements;
     return this.#atomically(() => {
       if (s.row.get(request.id) !== null) throw workloadExists(request.id);
-      const choices = chooseAddresses(this.#memory, blocks, reserved, wanted);
+      const choices = chooseAddresses(this.#memory, this.pools.usable(blocks), reserved, wanted);
       const workload = { ...request, addresses: choices.map((c) => c.address), since: this.#clock.now() };
       s.addWorkload.run({ ...parametersOf(workload), boot: this.#bootId });
       for (const { block, cursor } of choices)
@@ -131,12 +154,14 @@ class SqliteLedger implements Ledger {
     return this.#atomically(() => {
       const leases = s.leases.all(id);
       if (s.dropWorkload.run(id).changes === 0) return false;
-      const blocks = s.blocks.all();
-      for (const { address } of leases) {
-        for (const { prefix } of blocks) if (isUsable(prefix, address)) this.#remembered(address, prefix);
-      }
+      for (const { address } of leases) this.#free(address);
       return true;
     });
+  }
+
+  #free(address: IpAddress): void {
+    for (const { prefix } of this.#statements.blocks.all())
+      if (isUsable(prefix, address, this.#range(prefix))) this.#remembered(address, prefix);
   }
 
   get(id: string): LedgerEntry | undefined {
@@ -158,7 +183,8 @@ class SqliteLedger implements Ledger {
 
   usage(blocks: readonly Prefix[]): readonly BlockUsage[] {
     const held = this.#statements.allLeases.all().map((l) => l.address);
-    return usageOf(blocks, held);
+    const others = this.pools.held().map((h) => h.address);
+    return usageOf(blocks, [...held, ...others], (block) => this.#range(block));
   }
 
   close(): void {

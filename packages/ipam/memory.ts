@@ -8,7 +8,7 @@ import type {
   LedgerEntry,
   WorkloadState,
 } from "./address-manager.ts";
-import { isUsable, usageOf } from "./block.ts";
+import { isUsable, usableRange, usageOf } from "./block.ts";
 import { type Choice, type Cursor, chooseAddresses, type Memory, REMEMBERED } from "./choose.ts";
 import { releasing, unknown, workloadExists } from "./errors.ts";
 
@@ -31,6 +31,7 @@ export class MemoryManager implements AddressManager {
   readonly #holders = new Map<IpAddress, string>();
   readonly #blocks = new Map<Prefix, BlockMemory>();
   readonly #memory: Memory = {
+    range: usableRange,
     holder: (address) => this.#holders.get(address),
     cursor: (block) => this.#blocks.get(block)?.cursor,
     isFreed: (block, address) => this.#blocks.get(block)?.freed.has(address) ?? false,

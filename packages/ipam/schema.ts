@@ -12,7 +12,7 @@ import { Database } from "bun:sqlite";
 import { linkSync, rmSync, statSync } from "node:fs";
 import { WeftError } from "@weft/base";
 
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 /** "Weft": marks the file as ours (PRAGMA application_id). */
 const APPLICATION_ID = 0x57656674;
 
@@ -27,6 +27,40 @@ const HOST_PORTS = `
     container_port INTEGER NOT NULL CHECK (container_port BETWEEN 1 AND 65535),
     PRIMARY KEY (workload, position)
   ) STRICT, WITHOUT ROWID;
+`;
+
+/** New with version 3. */
+const POOLS = `
+  CREATE TABLE pool_block (               -- blocks of pools that this node gives out, and addresses that it borrowed
+    number INTEGER PRIMARY KEY,          -- the order in which they were opened
+    prefix TEXT NOT NULL UNIQUE,
+    uid TEXT NOT NULL,                   -- of the IPBlock; of a borrowed address, of the lender's
+    pool TEXT NOT NULL,
+    pool_uid TEXT NOT NULL,
+    pool_cidr TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'closed', 'lost')),
+    deleting TEXT,                       -- the version whose deletion was sent last
+    loan TEXT UNIQUE,                    -- of a borrowed address: id of the loan
+    lent_from TEXT,                      -- of a borrowed address: the lender's block
+    wanted INTEGER                       -- of a borrowed address: 1 if somebody asked for this very one
+  ) STRICT;
+
+  CREATE TABLE held (                    -- addresses of those that no workload of this node has
+    address TEXT PRIMARY KEY,
+    block TEXT NOT NULL REFERENCES pool_block (prefix),
+    loan TEXT UNIQUE,                    -- null: this node's own end of its tunnels
+    node TEXT NOT NULL,                  -- who has it
+    pod TEXT,
+    since INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TRIGGER lease_of_held BEFORE INSERT ON lease
+  WHEN EXISTS (SELECT 1 FROM held WHERE address = NEW.address)
+  BEGIN SELECT RAISE(ABORT, 'the address is held for another node or a tunnel'); END;
+
+  CREATE TRIGGER held_of_lease BEFORE INSERT ON held
+  WHEN EXISTS (SELECT 1 FROM lease WHERE address = NEW.address)
+  BEGIN SELECT RAISE(ABORT, 'a workload has the address'); END;
 `;
 
 const TABLES = `
@@ -70,7 +104,7 @@ const TABLES = `
     UNIQUE (address, block)
   ) STRICT;
   CREATE INDEX freed_in_order ON freed (block, release);
-${HOST_PORTS}`;
+${HOST_PORTS}${POOLS}`;
 
 /** Opens or creates the file, and holds its lock. Throws "busy", "unsupported", "invalid" or "unavailable". */
 export function openDatabase(path: string): Database {
@@ -147,12 +181,14 @@ function checkHeader(path: string, database: Database): void {
   if (version < 1) throw damaged(path, `there is no schema version ${version}`);
 }
 
-/** From the version before to this one, whole or not at all. Only of a ledger that was found sound. */
+/** From an earlier version to this one, whole or not at all. Only of a ledger that was found sound. */
 function migrate(database: Database): void {
-  if (Number(pragma(database, "user_version")) === SCHEMA_VERSION) return;
+  const version = Number(pragma(database, "user_version"));
+  if (version === SCHEMA_VERSION) return;
   database
     .transaction(() => {
-      database.run(HOST_PORTS);
+      if (version < 2) database.run(HOST_PORTS);
+      database.run(POOLS);
       database.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     })
     .immediate();
@@ -163,7 +199,10 @@ function checked(path: string, database: Database): Database {
     const fault = pragma(database, "quick_check");
     if (fault !== "ok") throw damaged(path, String(fault));
     if (database.query("PRAGMA foreign_key_check").get() !== null) {
-      throw damaged(path, "it has leases or ports of workloads that it does not know");
+      throw damaged(
+        path,
+        "it has leases or ports of workloads, or addresses of blocks, that it does not know",
+      );
     }
     migrate(database);
     return database;
