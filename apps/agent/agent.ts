@@ -231,7 +231,7 @@ export async function startAgent(
     else if (message.type === "pods") {
       known.take(message.pods, message.current);
       pods.rename();
-    } else logger.log(message.level, message.message);
+    } else if (message.type === "log") logger.log(message.level, message.message);
   }
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */

@@ -4,9 +4,12 @@
  * A static pod has two uids: the runtime, and with it CNI, knows it by a digest of its manifest, the API by the uid of
  * the mirror pod that the kubelet made. What people see, and what policies are made of, is the API's.
  */
-import type { Pod, Workload } from "@weft/model";
+import type { Pod, PodAddressing, Workload } from "@weft/model";
 
-export type KnownPod = Pick<Pod, "namespace" | "name" | "uid" | "runtimeUid">;
+export interface KnownPod extends Pick<Pod, "namespace" | "name" | "uid" | "runtimeUid"> {
+  /** From where it gets its addresses; absent while the cluster has no pools. */
+  readonly addressing?: PodAddressing;
+}
 
 export class KnownPods {
   readonly #byUid = new Map<string, KnownPod>();
