@@ -103,7 +103,7 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
 self.onmessage = (event: MessageEvent<ToCluster>) => {
   const message = event.data;
   if (message.type === "start") start(message);
-  else {
+  else if (message.type === "underlay") {
     const before = addresses;
     addresses = addressesOf(message.links);
     if (!Bun.deepEquals(before, addresses)) source?.addressesChanged();
