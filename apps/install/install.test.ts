@@ -116,13 +116,20 @@ test("no container is privileged or has more than the capabilities that are expl
   for (const name of explained) expect(inDocs).toContain(`\`${name}\``);
 });
 
-test("agents may only read nodes, pods and what services are made of, and record events", () => {
+test("agents may only read nodes, pods and what services are made of, record events, and write blocks of pools", () => {
   const role = objects().find((o) => o.kind === "ClusterRole" && o.metadata.name === "weft-agent");
   expect(role?.["rules"]).toEqual([
-    { apiGroups: [""], resources: ["nodes", "pods", "services"], verbs: ["list", "watch"] },
+    { apiGroups: [""], resources: ["nodes", "services"], verbs: ["list", "watch"] },
+    { apiGroups: [""], resources: ["pods", "namespaces"], verbs: ["get", "list", "watch"] },
     { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
     { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: ["list", "watch"] },
     { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
+    { apiGroups: ["weft.network"], resources: ["ippools"], verbs: ["get", "list", "watch"] },
+    {
+      apiGroups: ["weft.network"],
+      resources: ["ipblocks", "ipblocks/status"],
+      verbs: ["get", "list", "watch", "create", "update", "delete"],
+    },
   ]);
   const all = objects().flatMap((o) => (o["rules"] as { verbs: string[]; resources: string[] }[]) ?? []);
   for (const { verbs, resources } of all) {

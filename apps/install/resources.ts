@@ -1,6 +1,6 @@
 /** Kinds that an install is made of. */
 import { WeftError } from "@weft/base";
-import { type KubernetesObject, NODES, PODS, type Resource } from "@weft/cluster/client";
+import { type KubernetesObject, NAMESPACES, NODES, PODS, type Resource } from "@weft/cluster/client";
 
 const define = (apiVersion: string, kind: string, plural: string, namespaced: boolean): Resource => ({
   apiVersion,
@@ -10,13 +10,20 @@ const define = (apiVersion: string, kind: string, plural: string, namespaced: bo
 });
 const RBAC = "rbac.authorization.k8s.io/v1";
 
-export const NAMESPACES = define("v1", "Namespace", "namespaces", false);
+export { NAMESPACES };
+export const CUSTOM_RESOURCES = define(
+  "apiextensions.k8s.io/v1",
+  "CustomResourceDefinition",
+  "customresourcedefinitions",
+  false,
+);
 export const DAEMONSETS = define("apps/v1", "DaemonSet", "daemonsets", true);
 export const DEPLOYMENTS = define("apps/v1", "Deployment", "deployments", true);
 export const CONFIGMAPS = define("v1", "ConfigMap", "configmaps", true);
 export const CORE_EVENTS = define("v1", "Event", "events", true);
 
 const ALL: readonly Resource[] = [
+  CUSTOM_RESOURCES,
   NAMESPACES,
   NODES,
   PODS,

@@ -11,12 +11,14 @@ import {
   type ApiClient,
   createObject,
   deleteObject,
+  IP_POOLS,
   LEASES,
   NODES,
   PODS,
   patchObject,
   type Resource,
 } from "@weft/cluster/client";
+import { API_GROUP, POOL_FINALIZER } from "@weft/model";
 import { cleanupPod } from "./objects/cleanup.ts";
 import { installObjects } from "./objects/index.ts";
 import { MANAGED_LABEL, NAME_LABEL, NAMES, selectorText, UNINSTALLING } from "./objects/labels.ts";
@@ -30,7 +32,15 @@ import {
   podsOf,
 } from "./observe.ts";
 import { checkOptions, type InstallOptions } from "./options.ts";
-import { DAEMONSETS, DEPLOYMENTS, NAMESPACES, nameOf, placeOf, resourceOf } from "./resources.ts";
+import {
+  CUSTOM_RESOURCES,
+  DAEMONSETS,
+  DEPLOYMENTS,
+  NAMESPACES,
+  nameOf,
+  placeOf,
+  resourceOf,
+} from "./resources.ts";
 
 export interface UninstallOptions {
   readonly client: ApiClient;
@@ -112,6 +122,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   }
   await stop(DAEMONSETS, NAMES.agent);
   await stop(LEASES, NAMES.controller);
+  await releasePools(client, step);
   for (const object of installObjects(install).reverse()) {
     if (["DaemonSet", "Deployment", "Namespace"].includes(object.kind as string)) continue;
     if ((await getIfThere(client, resourceOf(object), placeOf(object))) === undefined) continue;
@@ -190,6 +201,22 @@ async function refuseWhileInUse({ client, force }: UninstallOptions): Promise<vo
     hint: "Remove them first, or use --force: they lose their network and must be made again on the next one.",
   });
 }
+
+/** Nobody is left to say that their blocks are gone: without its finalizer a pool goes with its definition, blocks too. */
+async function releasePools(client: ApiClient, step: StepTaker): Promise<void> {
+  const definition = { name: `${IP_POOLS.plural}.${API_GROUP}` };
+  if ((await getIfThere(client, CUSTOM_RESOURCES, definition)) === undefined) return;
+  for (const { metadata } of await listAll(client, IP_POOLS)) {
+    const finalizers = (metadata["finalizers"] ?? []) as readonly string[];
+    if (!finalizers.includes(POOL_FINALIZER)) continue;
+    const others = finalizers.filter((f) => f !== POOL_FINALIZER);
+    await step(`IPPool ${metadata.name}`, "finalizer removed", () =>
+      patchObject(client, IP_POOLS, { name: metadata.name }, "merge", { metadata: { finalizers: others } }),
+    );
+  }
+}
+
+type StepTaker = (object: string, action: string, work: () => Promise<unknown>) => Promise<void>;
 
 /** A selector that no node matches: the agents end, their description stays. */
 async function stopAgents(options: UninstallOptions): Promise<void> {
@@ -295,10 +322,7 @@ export async function forgetCondition(client: ApiClient, { metadata }: NodeObjec
 }
 
 /** Only one that an install has made, and in which there is no pod of anybody else. */
-async function removeNamespace(
-  { client, namespace }: UninstallOptions,
-  step: (object: string, action: string, work: () => Promise<unknown>) => Promise<void>,
-): Promise<void> {
+async function removeNamespace({ client, namespace }: UninstallOptions, step: StepTaker): Promise<void> {
   const object = await getIfThere<{ metadata: { labels?: Record<string, string> } }>(client, NAMESPACES, {
     name: namespace,
   });

@@ -8,6 +8,7 @@
  */
 import { join, resolve } from "node:path";
 import type { Logger } from "@weft/base";
+import { registerDefinitions } from "@weft/cluster/definitions";
 import { ApiServer, type ServiceSettings, unauthorized } from "@weft/cluster/server";
 import { loadCertificates, replaceFile } from "./certificates.ts";
 import { listenHttps } from "./https.ts";
@@ -50,6 +51,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     for (const each of stops.splice(0).reverse()) await each();
   };
   try {
+    await registerDefinitions((request) => api.handle(request));
     const certificates = await loadCertificates(
       join(data, "pki"),
       hostsOf(address, options.names),

@@ -3,7 +3,8 @@
  * are then replaced by template expressions. `helm template` with the default values gives what `weft install` prints, but
  * for the namespace, which Helm makes itself (--create-namespace).
  */
-import { objectText } from "../manifest.ts";
+import { DEFINITIONS } from "@weft/cluster/definitions";
+import { manifestText, objectText } from "../manifest.ts";
 import { agentObject } from "../objects/agent.ts";
 import { controllerObject } from "../objects/controller.ts";
 import { rbac } from "../objects/rbac.ts";
@@ -59,6 +60,8 @@ export function chartFiles(version: string): Record<string, string> {
   return {
     "Chart.yaml": chartText(version),
     "values.yaml": valuesText(version),
+    // Helm makes these before anything else, and never removes them: pools outlive the chart.
+    "crds/definitions.yaml": manifestText(DEFINITIONS.map((definition) => ({ ...definition }))),
     "templates/rbac.yaml": template(...rbac(options)),
     "templates/settings.yaml": template(settingsObject(options)),
     "templates/controller.yaml": template(controllerObject(options)),

@@ -6,7 +6,7 @@ import { parse, stringify } from "yaml";
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** All templates, one after the other, with `values` over the chart's own. */
+/** What an install of the chart makes: definitions as they are, then all templates with `values` over the chart's own. */
 export function renderChart(
   files: Readonly<Record<string, string>>,
   values: Values,
@@ -14,10 +14,9 @@ export function renderChart(
 ): string {
   const merged = merge(parse(files["values.yaml"] as string) as Values, values);
   const scope: Values = { Values: merged, Release: { Namespace: namespace } };
-  return Object.entries(files)
-    .filter(([path]) => path.startsWith("templates/"))
-    .map(([, text]) => render(text, scope))
-    .join("\n");
+  const below = (directory: string): string[] =>
+    Object.entries(files).flatMap(([path, text]) => (path.startsWith(directory) ? [text] : []));
+  return [...below("crds/"), ...below("templates/").map((text) => render(text, scope))].join("\n");
 }
 
 function merge(base: Values, over: Values): Values {

@@ -24,11 +24,15 @@ export {
 } from "./http.ts";
 export { type LeaderElectionOptions, runLeaderElection } from "./lease.ts";
 export { type ListOptions, type ListReader, listObjects } from "./list.ts";
+export { createPoolsApi, decodeBlock, decodePool, type PoolsApi } from "./pools.ts";
 export {
   ENDPOINT_SLICES,
   EVENTS,
+  IP_BLOCKS,
+  IP_POOLS,
   type KubernetesObject,
   LEASES,
+  NAMESPACES,
   NODES,
   type ObjectMeta,
   type Place,

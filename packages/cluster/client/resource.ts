@@ -1,5 +1,6 @@
 /** Kinds of the API and the paths of their objects (Kubernetes documentation, "API concepts", resource URIs). */
 import { WeftError } from "@weft/base";
+import { POOLS_API_VERSION } from "@weft/model";
 import { isMapping } from "../field.ts";
 
 export interface Resource {
@@ -22,6 +23,9 @@ export const SERVICES = define("v1", "Service", "services", true);
 export const ENDPOINT_SLICES = define("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", true);
 export const SERVICE_CIDRS = define("networking.k8s.io/v1", "ServiceCIDR", "servicecidrs", false);
 export const LEASES = define("coordination.k8s.io/v1", "Lease", "leases", true);
+export const NAMESPACES = define("v1", "Namespace", "namespaces", false);
+export const IP_POOLS = define(POOLS_API_VERSION, "IPPool", "ippools", false);
+export const IP_BLOCKS = define(POOLS_API_VERSION, "IPBlock", "ipblocks", false);
 export const EVENTS = define("events.k8s.io/v1", "Event", "events", true);
 
 export interface ObjectMeta {

@@ -7,6 +7,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds. */
   readonly timeout?: number;
+  /** How often it may be tried again when that is safe; as the client's own when undefined. */
+  readonly retries?: number;
   /** "status", "eviction", ... */
   readonly subresource?: string;
 }
@@ -210,6 +212,14 @@ const writeQuery = ({ fieldManager, dryRun }: WriteOptions): Query => {
   return { fieldManager, dryRun: dryRun === true ? "All" : undefined };
 };
 
-function common({ signal, timeout }: CallOptions): Pick<ApiRequest, "signal" | "timeout"> {
-  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
+function common({
+  signal,
+  timeout,
+  retries,
+}: CallOptions): Pick<ApiRequest, "signal" | "timeout" | "retries"> {
+  return {
+    ...(signal === undefined ? {} : { signal }),
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(retries === undefined ? {} : { retries }),
+  };
 }
