@@ -18,7 +18,14 @@ export interface ServicesThreadOptions {
 const ANSWER_MS = 5000;
 const STATUS_MS = 1000;
 const STOP_MS = 8000;
+/**
+ * Waits before a thread that failed is started again, doubled with each failure: what a thread that ends in the middle had
+ * open in the kernel stays open until the agent ends.
+ */
 const RESTART_MS = 1000;
+const RESTART_MOST_MS = 300_000;
+/** A thread that ran as long as this starts a new count. */
+const HEALTHY_MS = 600_000;
 
 export class ServicesThread {
   readonly #options: ServicesThreadOptions;
@@ -28,6 +35,10 @@ export class ServicesThread {
   #settings: Settings | undefined;
   #last: ServicesStatus = inactive("the settings are being read", "waiting");
   #stopped: (() => void) | undefined;
+  #startedAt = 0;
+  #failures = 0;
+  /** When the pause that was asked for last ends, by performance.now(). */
+  #pausedUntil = 0;
 
   constructor(options: ServicesThreadOptions) {
     this.#options = options;
@@ -45,24 +56,34 @@ export class ServicesThread {
     const { node, source, copy } = this.#options;
     const worker = new Worker(new URL("./services-thread.ts", import.meta.url).href);
     this.#worker = worker;
+    this.#startedAt = performance.now();
     worker.onmessage = (event: MessageEvent<FromServices>) => this.#hear(event.data);
     worker.onerror = (event) => this.#failed(worker, event.message);
     this.#send({ type: "start", node, source, copy, settings });
+    const pause = this.#pausedUntil - performance.now();
+    if (pause > 0) this.#send({ type: "pause", milliseconds: Math.ceil(pause) });
   }
 
   /** The kernel goes on with what it holds; whatever else this agent does must not end with its services. */
   #failed(worker: Worker, message: string): void {
     if (worker !== this.#worker) return;
-    this.#options.logger.error("the services thread failed, and is started again", { error: message });
+    if (performance.now() - this.#startedAt > HEALTHY_MS) this.#failures = 0;
+    const wait = Math.min(RESTART_MS * 2 ** this.#failures++, RESTART_MOST_MS);
+    this.#options.logger.error("the services thread failed, and is started again", { error: message, wait });
     worker.terminate();
     this.#worker = undefined;
+    for (const asked of this.#asked.values())
+      asked.reject(new WeftError("unavailable", `the services thread failed: ${message}`));
+    this.#asked.clear();
     this.#last = inactive(`the services thread failed, and is started again: ${message}`, "waiting");
     setTimeout(() => {
       if (this.#settings !== undefined && this.#worker === undefined) this.settings(this.#settings);
-    }, RESTART_MS);
+    }, wait);
   }
 
+  /** Zero ends a pause. A thread that is started meanwhile begins paused. */
   pause(milliseconds: number): void {
+    this.#pausedUntil = performance.now() + milliseconds;
     this.#send({ type: "pause", milliseconds });
   }
 
