@@ -1,7 +1,11 @@
 /** Two agents on one node: the second waits, touches nothing, and takes over when the first ends, however it ends. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger } from "@weft/base";
 import { spawnIn, spawnSyncIn } from "@weft/kernel/netns";
+import { beAlone, isTaken } from "./only-one.ts";
 import { NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
@@ -88,4 +92,21 @@ test("one for services only is an agent as well: it waits, and no node is cleane
   await child.exited;
   expect(weft("cleanup", "--root", node.root).code).toBe(0);
   await node.start();
+});
+
+test("a lock whose file was removed meanwhile keeps nobody out, and is taken anew", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "weft-lock-test-"));
+  try {
+    const first = await beAlone(directory, silentLogger);
+    const waiting = beAlone(directory, silentLogger);
+    await Bun.sleep(100);
+    rmSync(join(directory, "agent.lock"));
+    first();
+    const second = await waiting;
+    expect(isTaken(directory)).toBe(true);
+    second();
+    expect(isTaken(directory)).toBe(false);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
