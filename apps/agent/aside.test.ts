@@ -15,24 +15,26 @@ const read = (name: string): string => readFileSync(join(directory, name), "utf8
 const names = (): string[] => readdirSync(directory).sort();
 const own = (): string => join(directory, "10-weft.conflist");
 
-test("what a runtime would read goes aside, and nothing else; then it comes back", () => {
+test("what a runtime would take first goes aside, and nothing else; then it comes back", () => {
   for (const name of [
     "05-a.conf",
     "10-flannel.conflist",
     "10-weft.conflist",
+    "87-podman-bridge.conflist",
     "99-b.json",
     "notes.txt",
     "x.conflist.bak",
   ])
     write(name);
   mkdirSync(join(directory, "whereabouts.conf"));
-  expect(setAside(own())).toEqual(["05-a.conf", "10-flannel.conflist", "99-b.json"]);
+  expect(setAside(own())).toEqual(["05-a.conf", "10-flannel.conflist"]);
   expect(setAside(own())).toEqual([]);
   expect(names()).toEqual([
     "05-a.conf.weft-aside",
     "10-flannel.conflist.weft-aside",
     "10-weft.conflist",
-    "99-b.json.weft-aside",
+    "87-podman-bridge.conflist",
+    "99-b.json",
     "notes.txt",
     "whereabouts.conf",
     "x.conflist.bak",
@@ -40,7 +42,7 @@ test("what a runtime would read goes aside, and nothing else; then it comes back
   for (const name of asideIn(directory)) putBack(directory, name);
   expect(read("10-flannel.conflist")).toBe("10-flannel.conflist");
   expect(asideIn(directory)).toEqual([]);
-  expect(names()).toHaveLength(7);
+  expect(names()).toHaveLength(8);
 });
 
 test("what was written again is newer: it goes aside in the place of the old one, and stays when it is there at the end", () => {
