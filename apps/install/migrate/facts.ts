@@ -15,6 +15,8 @@ export interface NodeFacts {
   readonly addresses: readonly string[];
   readonly ready: boolean;
   readonly cordoned: boolean;
+  /** A taint of somebody else's keeps ordinary pods off, as on most control planes. */
+  readonly tainted: boolean;
   readonly agent: "none" | "waiting" | "ready";
   /** What flannel has written on the node: "vxlan", "host-gw", ... */
   readonly flannel: string | undefined;
@@ -66,12 +68,21 @@ export async function readFacts(client: ApiClient, namespace: string): Promise<C
     getIfThere(client, DAEMONSETS, { namespace, name: NAMES.agent }),
   ]);
   return {
-    nodes: nodes.map((node) => nodeFacts(node, agents)).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    nodes: nodes
+      .filter(canRunWeft)
+      .map((node) => nodeFacts(node, agents))
+      .sort((a, b) => (a.name < b.name ? -1 : 1)),
     pods: pods.map(podFacts).filter((p) => p !== undefined),
     networks: daemonSets.flatMap(otherNetwork),
     installed: install !== undefined,
   };
 }
+
+/** A node of another system keeps its network: agents do not go there, and nobody waits for one. */
+const canRunWeft = ({ metadata }: NodeObject): boolean => {
+  const system = fields(metadata["labels"])["kubernetes.io/os"];
+  return system === undefined || system === "linux";
+};
 
 export function nodeFacts(node: NodeObject, agents: readonly KubernetesObject[]): NodeFacts {
   const { metadata, status } = node;
@@ -88,6 +99,9 @@ export function nodeFacts(node: NodeObject, agents: readonly KubernetesObject[])
       .flatMap((a) => text(a["address"]) ?? []),
     ready: isReady(node),
     cordoned: spec["unschedulable"] === true,
+    tainted: list(spec["taints"]).some(
+      (t) => (t["effect"] === "NoSchedule" || t["effect"] === "NoExecute") && t["key"] !== MOVING_TAINT.key,
+    ),
     agent: own.some((pod) => isReady(pod) && !isLeaving(pod)) ? "ready" : own.length > 0 ? "waiting" : "none",
     flannel: text(fields(metadata["annotations"])["flannel.alpha.coreos.com/backend-type"]),
   };

@@ -15,6 +15,7 @@ const node = (name: string, more: Partial<NodeFacts> = {}): NodeFacts => ({
   addresses: ["192.0.2.1"],
   ready: true,
   cordoned: false,
+  tainted: false,
   agent: "none",
   flannel: undefined,
   ...more,
@@ -54,6 +55,14 @@ describe("a plan", () => {
       "weft migrate back b",
     );
     expect(next({ nodes: [node("a", { network: undefined, agent: "ready" })] })).toContain("nothing");
+  });
+
+  test("says when one node alone takes pods: what is tainted or cordoned does not", () => {
+    const alone = (...nodes: NodeFacts[]): boolean =>
+      planMigration(facts({ nodes })).remarks.some((r) => r.message.startsWith("it is the only node"));
+    expect(alone(node("a"), node("b"))).toBe(false);
+    expect(alone(node("a"), node("b", { tainted: true }))).toBe(true);
+    expect(alone(node("a", { cordoned: true }), node("b"))).toBe(true);
   });
 
   test("names the network that there is", () => {
@@ -268,6 +277,19 @@ describe("beginning and end", () => {
     expect(await startMigration(scope(c))).toEqual([]);
     const early = await refused(finishMigration(scope(c)));
     expect(early.message).toContain("node1 (other, agent none), node2 (other, agent none)");
+  });
+
+  test("a node of another system is nobody's business: it is neither labelled nor waited for", async () => {
+    const c = new FakeCluster(["node1"]);
+    c.api.put("/api/v1/nodes", {
+      metadata: { name: "windows", labels: { "kubernetes.io/os": "windows" } },
+      spec: { podCIDRs: ["10.244.9.0/24"] },
+      status: { addresses: [{ type: "InternalIP", address: "192.0.2.9" }] },
+    });
+    c.label("node1", "other");
+    await moveNode(options(c, "weft", { every: 2 }));
+    expect(await finishMigration(scope(c))).toEqual(["node1"]);
+    expect(c.state("windows")).toMatchObject({ label: undefined });
   });
 
   test("start is refused where Weft serves nodes, finish while the other network is there", async () => {

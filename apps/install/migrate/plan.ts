@@ -95,11 +95,11 @@ function clusterRemarks({ networks, nodes }: ClusterFacts): Remark[] {
       hint: "Until all nodes are moved, set mtu to what flannel's pods have (cat /run/flannel/subnet.env on a node).",
     });
   }
-  const masters = nodes.filter((n) => !n.cordoned && n.ready);
-  if (masters.length === 1) {
+  const takers = nodes.filter((n) => !n.cordoned && !n.tainted && n.ready);
+  if (takers.length === 1) {
     remarks.push({
       weight: "note",
-      node: masters[0]?.name,
+      node: takers[0]?.name,
       message: "it is the only node that takes pods: they wait while it is moved",
       hint: "Where disruption budgets do not allow that, use --disable-eviction.",
     });
