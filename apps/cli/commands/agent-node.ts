@@ -13,9 +13,11 @@ export function nodeCommands(agent: Command): void {
     .command("ready")
     .description("exit code 0 when the agent of this node serves pods, else say what it waits for")
     .option("--socket <path>", "socket of the agent", SOCKET_PATH)
-    .action(async ({ socket }: { socket: string }) => {
+    .option("--json", "the answer as JSON")
+    .action(async ({ socket, json }: { socket: string; json?: boolean }) => {
       await askAgent({ node: "", socket }, "POST", "/v1/cni/status", {});
-      print("ready");
+      if (json === true) printJson({ ready: true });
+      else print("ready");
     });
   example(ready, "weft agent ready");
 
@@ -23,9 +25,11 @@ export function nodeCommands(agent: Command): void {
     .command("alive")
     .description("exit code 0 when the agent of this node answers, ready or not")
     .option("--socket <path>", "socket of the agent", SOCKET_PATH)
-    .action(async ({ socket }: { socket: string }) => {
+    .option("--json", "the answer as JSON")
+    .action(async ({ socket, json }: { socket: string; json?: boolean }) => {
       await askAgent({ node: "", socket }, "POST", "/v1/alive", {});
-      print("alive");
+      if (json === true) printJson({ alive: true });
+      else print("alive");
     });
   example(alive, "weft agent alive");
 
@@ -34,11 +38,14 @@ export function nodeCommands(agent: Command): void {
     .description("put the plugin's files into a directory of CNI plugins, each whole or not at all")
     .requiredOption("--to <directory>", "the runtime's directory of plugins")
     .option("--shim <file>", "the plugin's shim (default: what the build has put beside the executable)")
-    .action(async (flags: { to: string; shim?: string }) => {
+    .option("--json", "what was written as JSON")
+    .action(async (flags: { to: string; shim?: string; json?: boolean }) => {
       const { placePlugin } = await import("@weft/agent");
       const shim = flags.shim ?? shimBeside(process.execPath);
       const written = placePlugin({ to: flags.to, executable: process.execPath, shim });
-      print(written.length === 0 ? `${flags.to} has this version already` : `wrote ${written.join(", ")}`);
+      if (flags.json === true) printJson({ written });
+      else
+        print(written.length === 0 ? `${flags.to} has this version already` : `wrote ${written.join(", ")}`);
     });
   example(place, "weft agent place --to /opt/cni/bin");
 

@@ -4,7 +4,7 @@ import { WeftError } from "@weft/base";
 import { type Command, Option } from "commander";
 import { askAgent, findAgents, type Where } from "../agent-client.ts";
 import { example } from "../help.ts";
-import { print } from "../output.ts";
+import { print, printJson } from "../output.ts";
 import { nodeCommands } from "./agent-node.ts";
 
 export function agentCommand(program: Command): void {
@@ -55,16 +55,21 @@ export function agentCommand(program: Command): void {
     .option("--socket <path>", "socket of the agent")
     .option("--lab <name>", "all agents of that lab")
     .option("--only <node>", "of a lab: only that node's agent")
-    .action(async (flags: Where & { for: string; only?: string }) => {
+    .option("--json", "each agent's answer as JSON")
+    .action(async (flags: Where & { for: string; only?: string; json?: boolean }) => {
       const milliseconds = parseDuration(flags.for);
       const agents = findAgents(flags).filter((a) => flags.only === undefined || a.node === flags.only);
       if (agents.length === 0) throw new WeftError("not-found", `the lab has no node ${flags.only}`);
+      const answers: unknown[] = [];
       for (const a of agents) {
-        await askAgent(a, "POST", "/v1/pause", { milliseconds });
+        const answer = await askAgent(a, "POST", "/v1/pause", { milliseconds });
+        answers.push({ node: a.node, ...(answer as object) });
+        if (flags.json === true) continue;
         print(
           `${a.node === "" ? "the agent" : a.node}: repair ${milliseconds > 0 ? `is paused for ${flags.for}` : "goes on"}`,
         );
       }
+      if (flags.json === true) printJson(answers);
     });
   example(pause, "weft agent pause --for 1m");
 }

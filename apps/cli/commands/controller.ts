@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { createLogger, fdWriter, WeftError } from "@weft/base";
 import type { Command } from "commander";
 import { example } from "../help.ts";
-import { print } from "../output.ts";
+import { print, printJson } from "../output.ts";
 import { parseDuration } from "./agent.ts";
 
 interface Flags {
@@ -68,9 +68,10 @@ export function controllerCommand(program: Command): void {
     .command("ready")
     .description("exit code 0 when the controller beside this has reached the API server")
     .requiredOption("--file <file>", "what the controller was given as --ready-file")
-    .action(({ file }: { file: string }) => {
+    .option("--json", "the answer as JSON")
+    .action(({ file, json }: { file: string; json?: boolean }) => {
       const fault = existsSync(file) ? readFileSync(file, "utf8") : "the controller is starting";
-      if (fault === "") return print("ready");
+      if (fault === "") return json === true ? printJson({ ready: true }) : print("ready");
       throw new WeftError("unavailable", fault, {
         hint: "Is the address right that was given to weft install as --api-server?",
       });
