@@ -1,11 +1,10 @@
-/** The control plane goes back in time. The last case of a suite: kubelets are not what they were after it. */
+/** The control plane goes back in time. */
 import assert from "node:assert/strict";
-import { urlHost } from "../cluster/ranges.ts";
 import type { Cluster } from "../cluster.ts";
 import { until } from "../command.ts";
-import { pair } from "./faults.ts";
+import { nothingLeft, pair, removePair } from "./faults.ts";
 import { everyAgent } from "./nodes.ts";
-import { addressesOfPod, HTTP } from "./pods.ts";
+import { allReachAll } from "./pods.ts";
 import type { Case } from "./suite.ts";
 
 /** In the order in which they start. */
@@ -52,13 +51,21 @@ export const restored: Case = {
       const known = new Set(peers.map((p) => p.node));
       return !known.has(ghost.name) && known.size === cluster.nodes.length - 1 && /: watching$/.test(source);
     });
-    // From the nodes: kubelets that waited for the former versions do not always find their pods again, and exec with them.
     for (const { machine } of cluster.nodes) {
       assert(!(await machine.exec(["ip", "route"])).includes(ghost.podCIDR));
-      for (const address of pods.flatMap(addressesOfPod)) {
-        const url = `http://${urlHost(address)}:${HTTP}/healthz`;
-        await machine.exec(["curl", "-sS", "--max-time", "5", "-o", "/dev/null", url]);
-      }
+      // They wait for the former versions.
+      await machine.running("kubelet").restart();
+      await machine.running("kube-proxy").restart();
     }
+    await cluster.untilReady();
+    // A kubelet that has just started says of its pods that they do not exist, until it has looked.
+    for (const { metadata } of pods)
+      await until(`kubelet knows ${metadata.name}`, 60, async () => {
+        const { code } = await cluster.attempt(["exec", metadata.name, "--", "sh", "-c", ":"]);
+        return code === 0 ? true : undefined;
+      });
+    await allReachAll(cluster, pods);
+    await removePair(cluster);
+    await nothingLeft(cluster);
   },
 };
