@@ -231,6 +231,122 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
     ]);
   });
 
+  test("makes pods, deployments and services by its short commands", async () => {
+    expect(await ok("run one --image=example/one:1 --port=80 --labels=app=one")).toContain("pod/one created");
+    expect(await ok("expose pod one --port=8080 --target-port=80")).toContain("service/one exposed");
+    expect(await ok("get service one -o jsonpath={.spec.selector.app}:{.spec.ports[0].port}")).toBe(
+      "one:8080",
+    );
+    await ok("create deployment dep --image=example/dep:1 --replicas=3");
+    expect(await ok("expose deployment dep --port=80 --type=NodePort")).toContain("service/dep exposed");
+    const strategy = "{.spec.strategy.type} {.spec.revisionHistoryLimit} {.spec.progressDeadlineSeconds}";
+    expect(await ok(["get", "deployment", "dep", "-o", `jsonpath=${strategy}`])).toBe("RollingUpdate 10 600");
+    await ok("delete pod/one service/one deployment/dep service/dep");
+  });
+
+  test("follows rollouts, starts them anew and takes them back", async () => {
+    await ok("create deployment roll --image=example/roll:1");
+    const template = async (): Promise<object> =>
+      JSON.parse(await ok("get deployment roll -o json")).spec.template;
+    /** What the controller of deployments does of it: a set for the template, and what it says of itself. */
+    const control = async (revision: number): Promise<void> => {
+      const { metadata, spec } = JSON.parse(await ok("get deployment roll -o json"));
+      const annotation = { "deployment.kubernetes.io/revision": String(revision) };
+      const hash = { "pod-template-hash": `r${revision}` };
+      const labels = { ...spec.template.metadata.labels, ...hash };
+      const owner = {
+        apiVersion: "apps/v1",
+        kind: "Deployment",
+        name: "roll",
+        uid: metadata.uid,
+        controller: true,
+      };
+      const set = {
+        apiVersion: "apps/v1",
+        kind: "ReplicaSet",
+        metadata: { name: `roll-${revision}`, labels, annotations: annotation, ownerReferences: [owner] },
+        spec: {
+          replicas: 1,
+          selector: { matchLabels: labels },
+          template: { ...spec.template, metadata: { ...spec.template.metadata, labels } },
+        },
+      };
+      await ok("apply -f -", JSON.stringify(set));
+      await ok([
+        "annotate",
+        "deployment",
+        "roll",
+        "--overwrite",
+        `deployment.kubernetes.io/revision=${revision}`,
+      ]);
+      const status = {
+        observedGeneration: metadata.generation,
+        replicas: 1,
+        updatedReplicas: 1,
+        readyReplicas: 1,
+        availableReplicas: 1,
+        conditions: [{ type: "Progressing", status: "True", reason: "NewReplicaSetAvailable" }],
+      };
+      await ok([
+        "patch",
+        "deployment",
+        "roll",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        JSON.stringify({ status }),
+      ]);
+    };
+    const waiting = run("rollout status deployment/roll --timeout=60s");
+    await control(1);
+    expect(await waiting).toMatchObject({ code: 0, out: expect.stringContaining("successfully rolled out") });
+    const first = await template();
+
+    await ok("set image deployment/roll roll=example/roll:2");
+    expect((await run("rollout status deployment/roll --timeout=2s")).code).toBe(1);
+    await control(2);
+    await ok("rollout status deployment/roll --timeout=30s");
+    await ok("rollout restart deployment/roll");
+    expect(JSON.stringify(await template())).toContain("kubectl.kubernetes.io/restartedAt");
+    await control(3);
+    const history = await ok("rollout history deployment/roll");
+    expect(history.match(/^\d+/gm)).toEqual(["1", "2", "3"]);
+    await ok("rollout undo deployment/roll --to-revision=1");
+    expect(await template()).toEqual(first);
+    await ok("rollout pause deployment/roll");
+    await ok("rollout resume deployment/roll");
+    expect(await ok("get deployment roll -o jsonpath={.metadata.generation}")).toBe("6");
+    await ok("delete deployment roll --cascade=foreground");
+    await ok("wait --for=delete replicaset/roll-1 --timeout=30s");
+  });
+
+  test("empties a node by evictions, and gives it back", async () => {
+    const node = (name: string): string => `{apiVersion: v1, kind: Node, metadata: {name: ${name}}}`;
+    await ok("apply -f -", [node("drained"), node("other")].join("\n---\n"));
+    const pod = (name: string, on: string): string =>
+      `{apiVersion: v1, kind: Pod, metadata: {name: ${name}}, spec: {nodeName: ${on}, containers: [{name: c, image: x}]}}`;
+    await ok("apply -f -", [pod("away", "drained"), pod("stays", "other")].join("\n---\n"));
+    await ok("cordon drained");
+    expect(await ok("get node drained")).toContain("SchedulingDisabled");
+    const draining = run("drain drained --force --timeout=60s");
+    // The kubelet: once a pod is marked it ends it, and says so by a deletion without grace.
+    await ok("wait --for=jsonpath={.metadata.deletionTimestamp} pod/away --timeout=30s");
+    expect(await ok("get pod away")).toContain("Terminating");
+    expect(await ok("get pod away -o jsonpath={.metadata.deletionGracePeriodSeconds}")).toBe("30");
+    await ok("delete pod away --grace-period=0 --force");
+    const { code, out } = await draining;
+    expect(code).toBe(0);
+    expect(out).toContain("pod/away evicted");
+    expect(out).toContain("node/drained drained");
+    expect(await ok("get pods --field-selector spec.nodeName=other -o name")).toContain("pod/stays");
+    await ok("uncordon drained");
+    expect(await ok("get node drained -o jsonpath={.spec.unschedulable}")).toBe("");
+    await ok("delete pod stays --now --wait=false");
+    expect(await ok("get pod stays -o jsonpath={.metadata.deletionGracePeriodSeconds}")).toBe("1");
+    await ok("delete pod stays --force --grace-period=0");
+    await ok("delete node drained other");
+  });
+
   test("works with custom resources", async () => {
     await ok("apply -f -", WIDGETS);
     await ok("wait --for=condition=established crd/widgets.example.com --timeout=30s");

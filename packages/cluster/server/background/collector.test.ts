@@ -66,6 +66,16 @@ describe("dependents", () => {
     expect(await left()).toEqual([]);
   });
 
+  test("go with Foreground also where none of them blocks", async () => {
+    const a = await made(configMap("a"));
+    for (const name of ["one", "two"]) {
+      const child = await made(owned(name, owner(a)));
+      await made(owned(`${name}-child`, owner(child)));
+    }
+    await api.delete(`${MAPS}/a`, { propagationPolicy: "Foreground" });
+    expect(await left()).toEqual([]);
+  });
+
   test("of what was deleted before a restart go after it", async () => {
     const a = await made(configMap("a"));
     await made(owned("child", owner(a)));

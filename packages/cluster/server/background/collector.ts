@@ -83,8 +83,7 @@ export class Collector {
       return;
     }
     this.#dependents.forget(reference);
-    for (const dependent of this.#dependents.of(object.metadata.uid))
-      this.#add(dependent, () => this.#checkOwners(dependent));
+    for (const dependent of this.#dependents.of(object.metadata.uid)) this.#add(dependent);
     // Whoever waits for it to go: an owner in the foreground, a namespace, a definition.
     for (const owner of object.metadata.ownerReferences ?? [])
       this.#addOwner(owner, object.metadata.namespace);
@@ -117,8 +116,7 @@ export class Collector {
   /** Of an object that may be waiting to go. */
   #lookAgain(reference: Reference): void {
     const object = this.#read(reference);
-    if (object?.metadata.deletionTimestamp !== undefined)
-      this.#add(reference, () => this.#finalize(reference));
+    if (object?.metadata.deletionTimestamp !== undefined) this.#add(reference);
   }
 
   #look(reference: Reference, object: ApiObject, isNew: boolean): void {
@@ -127,12 +125,16 @@ export class Collector {
       reference,
       ownerReferences.map(({ uid }) => uid),
     );
-    if (deletionTimestamp !== undefined) this.#add(reference, () => this.#finalize(reference));
-    else if (isNew && ownerReferences.length > 0) this.#add(reference, () => this.#checkOwners(reference));
+    if (deletionTimestamp !== undefined || (isNew && ownerReferences.length > 0)) this.#add(reference);
   }
 
-  #add(reference: Reference, step: () => Promise<void>): void {
+  /** What is to be done follows from the object as it is by then: one that was added twice is looked at once. */
+  #add(reference: Reference): void {
     if (this.#stopped) return;
+    const step = async (): Promise<void> => {
+      if (this.#read(reference)?.metadata.deletionTimestamp === undefined) await this.#checkOwners(reference);
+      else await this.#finalize(reference);
+    };
     this.#queue.set(`${reference.storage} ${reference.key}`, step);
     this.#running ??= this.#run();
   }

@@ -3,6 +3,7 @@ import { noSuchPath } from "../errors.ts";
 import type { Registry } from "../registry.ts";
 import type { Resource } from "../resource.ts";
 import { NAMESPACES } from "../resources/plain.ts";
+import { PODS } from "../resources/pod.ts";
 import type { Mapping } from "../values.ts";
 
 const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -82,21 +83,33 @@ function resourceList(registry: Registry, group: string, version: string): Mappi
         ...(r.shortNames.length === 0 ? {} : { shortNames: r.shortNames }),
         ...(r.categories.length === 0 ? {} : { categories: r.categories }),
       },
-      ...subresources(r).map(({ name, kind }) => ({
+      ...subresources(r).map(({ name, kind, verbs = SUBRESOURCE_VERBS }) => ({
         name: `${r.plural}/${name}`,
         singularName: "",
         namespaced: r.namespaced,
         ...kind,
-        verbs: SUBRESOURCE_VERBS,
+        verbs,
       })),
     ]),
   };
 }
 
+interface Subresource {
+  readonly name: string;
+  readonly kind: Mapping & { kind: string };
+  readonly verbs?: readonly string[];
+}
+
 /** Which there are, and the kind of each. */
-export function subresources(resource: Resource): { name: string; kind: Mapping & { kind: string } }[] {
+export function subresources(resource: Resource): Subresource[] {
   const own = { kind: resource.kind };
+  const actions: Subresource[] = [
+    { name: "binding", kind: { kind: "Binding" }, verbs: ["create"] },
+    // By its group and version kubectl drain knows that there are evictions.
+    { name: "eviction", kind: { group: "policy", version: "v1", kind: "Eviction" }, verbs: ["create"] },
+  ];
   return [
+    ...(resource === PODS ? actions : []),
     ...(resource.status === false ? [] : [{ name: "status", kind: own }]),
     ...(resource === NAMESPACES ? [{ name: "finalize", kind: own }] : []),
     ...(resource.scale === undefined
@@ -137,7 +150,7 @@ function aggregatedResource(resource: Resource): Mapping {
     subresources: subresources(resource).map((sub) => ({
       subresource: sub.name,
       responseKind: { group, version, ...sub.kind },
-      verbs: SUBRESOURCE_VERBS,
+      verbs: sub.verbs ?? SUBRESOURCE_VERBS,
     })),
   };
 }

@@ -7,10 +7,12 @@ import type { Registry } from "../registry.ts";
 import type { Context } from "../resource.ts";
 import { DEFINITIONS_RESOURCE, definitionWarnings } from "../resources/definition.ts";
 import { NAMESPACES } from "../resources/plain.ts";
-import type { Store } from "../storage/store.ts";
+import { PODS } from "../resources/pod.ts";
+import type { Store, Stored } from "../storage/store.ts";
 import { type ApiObject, clone, items, mapping, text } from "../values.ts";
 import { decode, fieldValidationOf } from "../write/decode.ts";
 import { deletedStatus, deleteOptionsOf, isOver, remove, removeNow } from "../write/deletion.ts";
+import { bind, bindingOf, DONE, evict } from "../write/pod-actions.ts";
 import { scaleOf, withScale } from "../write/scale.ts";
 import { type Change, create, update } from "../write/writer.ts";
 import { encodeList, listPage, refuseFuture, revisionOf } from "./list.ts";
@@ -47,6 +49,10 @@ export async function handleResource(
   const call: Call = { server, target, request, query, view, warnings: [] };
   checkDryRun(query);
   const { method } = request;
+  if (resource === PODS && subresource === "binding") {
+    if (method !== "POST") throw methodNotAllowed(method);
+    return binding(call);
+  }
   if (name === undefined) {
     if (method === "GET")
       return query.get("watch") === "true" || query.get("watch") === "1" ? watch(call) : list(call);
@@ -56,6 +62,10 @@ export async function handleResource(
   }
   if (subresource === "scale" && resource.scale !== undefined) return scale(call, name);
   if (subresource === "finalize" && resource === NAMESPACES && method === "PUT") return finalize(call, name);
+  if (subresource === "eviction" && resource === PODS) {
+    if (method !== "POST") throw methodNotAllowed(method);
+    return eviction(call, name);
+  }
   if (subresource !== undefined && (subresource !== "status" || resource.status === false))
     throw noSuchPath();
   if (method === "GET") return get(call, name);
@@ -208,6 +218,22 @@ async function finalize(call: Call, name: string): Promise<Response> {
   return answerObject(call, object);
 }
 
+async function binding(call: Call): Promise<Response> {
+  const { server, target, query } = call;
+  if (target.namespace === undefined) throw noSuchPath();
+  const wanted = bindingOf(await readBody(call), target.name);
+  const key = keyOf(target.namespace, wanted.name);
+  await bind(server.store, key, wanted, { now: server.now(), dryRun: isDry(query) });
+  return answer(call, JSON.stringify(DONE), 201);
+}
+
+async function eviction(call: Call, name: string): Promise<Response> {
+  const { server, target, query } = call;
+  const key = keyOf(target.namespace, name);
+  await evict(server.store, key, name, await readBody(call), query, server.now());
+  return answer(call, JSON.stringify(DONE), 201);
+}
+
 async function deleteOne(call: Call, name: string): Promise<Response> {
   const { server, target, query } = call;
   const { resource, namespace } = target;
@@ -224,21 +250,28 @@ async function deleteOne(call: Call, name: string): Promise<Response> {
   return answerObject(call, object);
 }
 
+/** Objects that are deleted at once: fewer than writes may wait, and not all there are in memory. */
+const DELETED_AT_ONCE = 500;
+
+/** Page by page until none is left: what one moment's list has is gone, or marked, when this resolves. */
 async function deleteCollection(call: Call): Promise<Response> {
   const { server, target, query } = call;
   const { resource } = target;
   const options = deleteOptionsOf(await readBody(call), query);
   const page = await listPage(server.store, target, selectionOf(resource, query), query);
-  const steps = page.stored.map(async (stored) => {
-    const { key } = stored;
+  const one = async (held: Stored): Promise<Stored> => {
+    const { key } = held;
     try {
       const { object } = await remove(server.store, resource, key, key, options, server.now());
-      return { ...stored, value: JSON.stringify(object) };
+      return { ...held, value: JSON.stringify(object) };
     } catch (error) {
       if (!isNotFound(error)) throw error;
-      return stored;
+      return held;
     }
-  });
-  const stored = await Promise.all(steps);
+  };
+  const stored: Stored[] = [];
+  for (let done = 0; done < page.stored.length; done += DELETED_AT_ONCE) {
+    stored.push(...(await Promise.all(page.stored.slice(done, done + DELETED_AT_ONCE).map(one))));
+  }
   return answer(call, encodeList(resource, { ...page, stored }, call.view, server.now()));
 }

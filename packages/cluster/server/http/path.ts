@@ -22,6 +22,11 @@ export function targetOf(path: string, registry: Registry): Target | undefined {
   if (version === undefined || rest.length === 0) return undefined;
   if (rest[0] === "namespaces" && rest.length > 2 && !/^(status|finalize)$/.test(rest[2] ?? "")) {
     const [, namespace, plural, name, subresource, ...more] = rest;
+    // The old place of bindings: the pod's name is in the body.
+    if (group === "" && plural === "bindings" && name === undefined) {
+      const pods = registry.find(group, version, "pods");
+      if (pods !== undefined) return { resource: pods, namespace, name: undefined, subresource: "binding" };
+    }
     const resource = registry.find(group, version, plural ?? "");
     if (resource?.namespaced !== true || more.length > 0 || namespace === "") throw noSuchPath();
     return { resource, namespace, name, subresource };

@@ -29,6 +29,8 @@ const ROOTS: Readonly<Record<string, string>> = {
   "coordination.k8s.io/v1 Lease": "coordination.Lease",
   "events.k8s.io/v1 Event": "events.Event",
   "autoscaling/v1 Scale": "autoscaling.Scale",
+  "v1 Binding": "core.Binding",
+  "policy/v1 Eviction": "policy.Eviction",
   DeleteOptions: "meta.DeleteOptions",
 };
 

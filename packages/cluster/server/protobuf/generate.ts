@@ -22,11 +22,12 @@ const PACKAGES: Readonly<Record<string, string>> = {
   coordination: join(api, "coordination/v1/types.go"),
   events: join(api, "events/v1/types.go"),
   autoscaling: join(api, "autoscaling/v1/types.go"),
+  policy: join(api, "policy/v1/types.go"),
   meta: join(machinery, "pkg/apis/meta/v1/types.go"),
 };
 
 const ROOTS =
-  "core.Namespace core.Node core.Pod core.Service core.ConfigMap core.Secret core.ServiceAccount core.Event apps.Deployment apps.ReplicaSet discovery.EndpointSlice networking.NetworkPolicy coordination.Lease events.Event autoscaling.Scale meta.DeleteOptions".split(
+  "core.Namespace core.Node core.Pod core.Service core.ConfigMap core.Secret core.ServiceAccount core.Event apps.Deployment apps.ReplicaSet discovery.EndpointSlice networking.NetworkPolicy coordination.Lease events.Event autoscaling.Scale core.Binding policy.Eviction meta.DeleteOptions".split(
     " ",
   );
 

@@ -1,10 +1,10 @@
 /** All resources that are always there: one line each. */
 import type { Resource } from "../resource.ts";
 import { DEFINITIONS_RESOURCE } from "./definition.ts";
+import { ENDPOINT_SLICES } from "./endpoint-slice.ts";
 import { EVENTS, NEW_EVENTS } from "./event.ts";
 import {
   CONFIG_MAPS,
-  ENDPOINT_SLICES,
   LEASES,
   NAMESPACES,
   NETWORK_POLICIES,

@@ -1,6 +1,5 @@
 /** Resources that hardly need more than their columns. */
-import { isIp } from "@weft/base";
-import { labelFault, subdomainFault } from "../../names.ts";
+import { labelFault } from "../../names.ts";
 import { builtIn, column } from "../resource.ts";
 import { FORMATS } from "../schema/formats.ts";
 import { AGE, joined, selectorText } from "../table/cells.ts";
@@ -134,80 +133,6 @@ export const LEASES = builtIn({
     faults.notNegative("spec.leaseTransitions", leaseTransitions);
   },
 });
-
-const FAMILIES: Readonly<Record<string, (address: string) => boolean>> = {
-  IPv4: (address) => isIp(address) && !address.includes(":"),
-  IPv6: (address) => isIp(address) && address.includes(":"),
-  FQDN: (address) => subdomainFault(address) === undefined,
-};
-
-export const ENDPOINT_SLICES = builtIn({
-  group: "discovery.k8s.io",
-  kind: "EndpointSlice",
-  plural: "endpointslices",
-  namespaced: true,
-  columns: [
-    column.name,
-    column.text("AddressType", (o) => o["addressType"]),
-    column.text("Ports", (o) =>
-      some(
-        mappings(o["ports"]).map((p) => p["port"] ?? "*"),
-        "<unset>",
-      ),
-    ),
-    column.text("Endpoints", (o) =>
-      some(
-        mappings(o["endpoints"]).flatMap((e) => items(e["addresses"])),
-        "<unset>",
-      ),
-    ),
-    AGE,
-  ],
-  prepare(object) {
-    setDefault(object, "endpoints", []);
-    for (const port of mappings(object["ports"])) {
-      setDefault(port, "name", "");
-      setDefault(port, "protocol", "TCP");
-    }
-  },
-  validate(object, old, faults) {
-    const family = text(object["addressType"]);
-    faults.oneOf("addressType", object["addressType"], Object.keys(FAMILIES));
-    if (old !== undefined) faults.immutable("addressType", family, family === old["addressType"]);
-    if (items(object["endpoints"]).length > 1000) {
-      const value = items(object["endpoints"]).length;
-      faults.list.push({
-        type: "FieldValueTooMany",
-        field: "endpoints",
-        value,
-        detail: "must have at most 1000 items",
-      });
-    }
-    for (const [i, { addresses }] of mappings(object["endpoints"]).entries()) {
-      if (items(addresses).length === 0)
-        faults.required(`endpoints[${i}].addresses`, "must contain at least 1 address");
-      for (const [j, address] of items(addresses).entries()) {
-        if (FAMILIES[family]?.(text(address)) ?? true) continue;
-        faults.invalid(`endpoints[${i}].addresses[${j}]`, address, `must be a valid ${family} address`);
-      }
-    }
-    const names = new Set<unknown>();
-    for (const [i, { name, port, protocol }] of mappings(object["ports"]).entries()) {
-      if (names.has(name)) faults.duplicate(`ports[${i}].name`, name);
-      names.add(name);
-      if (port !== undefined) faults.range(`ports[${i}].port`, port, 1, 65535);
-      faults.oneOf(`ports[${i}].protocol`, protocol, ["SCTP", "TCP", "UDP"]);
-    }
-  },
-});
-
-/** kubectl's short form of a list. */
-function some(values: readonly unknown[], none: string): string {
-  if (values.length === 0) return none;
-  return values.length > 3
-    ? `${values.slice(0, 3).join(",")} + ${values.length - 3} more...`
-    : values.join(",");
-}
 
 export const NETWORK_POLICIES = builtIn({
   group: "networking.k8s.io",

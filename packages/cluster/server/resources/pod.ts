@@ -52,8 +52,12 @@ export const PODS = builtIn({
   ],
 
   prepare(pod, old) {
-    defaultPodSpec(ensure(pod, "spec"));
+    const spec = ensure(pod, "spec");
+    defaultPodSpec(spec);
     if (old !== undefined) return;
+    for (const field of ["containers", "initContainers"]) {
+      for (const container of mappings(spec[field])) requestLimits(ensure(container, "resources"));
+    }
     const status: Mapping = { phase: "Pending", qosClass: qosClass(mapping(pod["spec"])) };
     pod["status"] = status;
   },
@@ -66,8 +70,9 @@ export const PODS = builtIn({
   /** A pod that runs somewhere is ended there, and then deleted with no grace period. */
   gracePeriod(pod) {
     const phase = at(pod, "status", "phase");
-    if (at(pod, "spec", "nodeName") === undefined || phase === "Succeeded" || phase === "Failed") return 0;
-    return number(at(pod, "spec", "terminationGracePeriodSeconds")) ?? 30;
+    if (text(at(pod, "spec", "nodeName")) === "" || phase === "Succeeded" || phase === "Failed") return 0;
+    const usual = number(at(pod, "spec", "terminationGracePeriodSeconds")) ?? 30;
+    return usual < 0 ? 1 : usual;
   },
 });
 
@@ -135,6 +140,11 @@ export function defaultPodSpec(spec: Mapping): void {
   for (const volume of mappings(spec["volumes"])) {
     const source = Object.keys(volume).some((field) => field !== "name");
     if (!source) volume["emptyDir"] = {};
+    if (volume["hostPath"] !== undefined) setDefault(mapping(volume["hostPath"]), "type", "");
+    const projected = mappings(at(volume, "projected", "sources")).map((s) => mapping(s["downwardAPI"]));
+    for (const { items } of [mapping(volume["downwardAPI"]), ...projected]) {
+      for (const item of mappings(items)) setDefault(mapping(item["fieldRef"]), "apiVersion", "v1");
+    }
     for (const kind of ["configMap", "secret", "projected", "downwardAPI"]) {
       if (volume[kind] !== undefined) setDefault(mapping(volume[kind]), "defaultMode", 420);
     }
@@ -152,16 +162,32 @@ function defaultContainer(container: Mapping, hostNetwork: boolean): void {
     setDefault(port, "protocol", "TCP");
     if (hostNetwork) setDefault(port, "hostPort", port["containerPort"]);
   }
+  for (const variable of mappings(container["env"])) {
+    setDefault(mapping(at(variable, "valueFrom", "fieldRef")), "apiVersion", "v1");
+  }
+  for (const handler of ["postStart", "preStop"])
+    defaultRequest(at(container, "lifecycle", handler, "httpGet"));
   for (const probe of ["livenessProbe", "readinessProbe", "startupProbe"]) {
     if (container[probe] === undefined) continue;
     const given = mapping(container[probe]);
     const defaults = { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 };
     for (const [field, value] of Object.entries(defaults)) setDefault(given, field, value);
-    if (given["httpGet"] !== undefined) {
-      setDefault(mapping(given["httpGet"]), "path", "/");
-      setDefault(mapping(given["httpGet"]), "scheme", "HTTP");
-    }
+    defaultRequest(given["httpGet"]);
+    if (given["grpc"] !== undefined) setDefault(mapping(given["grpc"]), "service", "");
   }
+}
+
+function defaultRequest(httpGet: unknown): void {
+  setDefault(mapping(httpGet), "path", "/");
+  setDefault(mapping(httpGet), "scheme", "HTTP");
+}
+
+/** What a container may use at most it gets, unless it asks for less. */
+function requestLimits(resources: Mapping): void {
+  const limits = Object.entries(mapping(resources["limits"]));
+  if (limits.length === 0) return;
+  const requests = ensure(resources, "requests");
+  for (const [unit, limit] of limits) setDefault(requests, unit, limit);
 }
 
 /** Guaranteed, Burstable or BestEffort, by the requests and limits of all containers. */
@@ -252,6 +278,8 @@ const MUTABLE =
 function validateUpdate(pod: ApiObject, old: ApiObject, faults: Faults): void {
   const fixed = (object: ApiObject): Mapping => {
     const spec = clone(mapping(object["spec"]));
+    // An earlier version of this server may have known fewer defaults.
+    defaultPodSpec(spec);
     for (const field of ["activeDeadlineSeconds", "tolerations", "schedulingGates"]) delete spec[field];
     for (const field of ["containers", "initContainers"]) {
       for (const container of mappings(spec[field])) delete container["image"];

@@ -67,6 +67,21 @@ export const DEPLOYMENTS = builtIn({
     }
     const rolling = mapping(strategy["rollingUpdate"]);
     const none = (value: unknown): boolean => value === 0 || value === "0%";
+    for (const field of ["maxSurge", "maxUnavailable"]) {
+      validateShare(
+        rolling[field],
+        `spec.strategy.rollingUpdate.${field}`,
+        field === "maxUnavailable",
+        faults,
+      );
+    }
+    const { minReadySeconds, progressDeadlineSeconds, revisionHistoryLimit } = mapping(object["spec"]);
+    faults.notNegative("spec.revisionHistoryLimit", revisionHistoryLimit);
+    faults.notNegative("spec.progressDeadlineSeconds", progressDeadlineSeconds);
+    if ((number(progressDeadlineSeconds) ?? 0) <= (number(minReadySeconds) ?? 0)) {
+      const detail = "must be greater than minReadySeconds";
+      faults.invalid("spec.progressDeadlineSeconds", progressDeadlineSeconds, detail);
+    }
     if (none(rolling["maxSurge"]) && none(rolling["maxUnavailable"])) {
       const detail = "may not be 0 when `maxSurge` is 0";
       faults.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], detail);
@@ -96,6 +111,16 @@ export const REPLICA_SETS = builtIn({
   validate: validateWorkload,
 });
 
+/** A number of pods, or a share of them: "25%". */
+function validateShare(value: unknown, field: string, ofAll: boolean, faults: Faults): void {
+  if (typeof value === "number") faults.notNegative(field, value);
+  if (typeof value !== "string") return;
+  const percent = /^(\d{1,9})%$/.exec(value)?.[1];
+  if (percent === undefined) {
+    faults.invalid(field, value, "a valid percent string must be a numeric string followed by an ending '%'");
+  } else if (ofAll && Number(percent) > 100) faults.invalid(field, value, "must not be greater than 100%");
+}
+
 function defaultWorkload(object: ApiObject): void {
   const spec = ensure(object, "spec");
   setDefault(spec, "replicas", 1);
@@ -106,11 +131,12 @@ function defaultWorkload(object: ApiObject): void {
 function validateWorkload(object: ApiObject, old: ApiObject | undefined, faults: Faults): void {
   const spec = mapping(object["spec"]);
   faults.notNegative("spec.replicas", spec["replicas"]);
+  faults.notNegative("spec.minReadySeconds", spec["minReadySeconds"]);
   const selector = mapping(spec["selector"]);
   const labels = mapping(at(spec, "template", "metadata", "labels"));
   if (spec["selector"] === undefined) faults.required("spec.selector");
   else if (Object.keys(selector).length === 0) {
-    faults.invalid("spec.selector", selector, "empty selector is invalid for deployment");
+    faults.invalid("spec.selector", selector, `empty selector is invalid for ${object.kind.toLowerCase()}`);
   } else if (!selects(selector, labels)) {
     faults.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`");
   }

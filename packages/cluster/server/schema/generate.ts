@@ -30,6 +30,8 @@ const ROOTS = [
   "V1Lease",
   "V1CustomResourceDefinition",
   "V1Scale",
+  "V1Binding",
+  "V1Eviction",
   "V1DeleteOptions",
 ];
 

@@ -55,7 +55,8 @@ export function deleteOptionsOf(body: unknown, query: URLSearchParams): DeleteOp
   const dryRun = items(given["dryRun"]).includes("All") || query.get("dryRun") === "All";
   const { uid, resourceVersion } = mapping(given["preconditions"]);
   return {
-    gracePeriodSeconds: seconds === undefined ? undefined : Math.max(0, seconds),
+    // As Kubernetes has it: a negative one is the shortest that is none at all.
+    gracePeriodSeconds: seconds !== undefined && seconds < 0 ? 1 : seconds,
     propagation,
     uid: text(uid) || undefined,
     resourceVersion: text(resourceVersion) || undefined,
@@ -82,16 +83,7 @@ export function remove(
     const held = tx.get(resource.storage, key);
     if (held === undefined) throw notFound(resource, name);
     const object = JSON.parse(held.value) as ApiObject;
-    const { metadata } = object;
-    for (const [field, title] of [
-      ["uid", "UID"],
-      ["resourceVersion", "ResourceVersion"],
-    ] as const) {
-      const wanted = options[field];
-      if (wanted === undefined || wanted === metadata[field]) continue;
-      const why = `Precondition failed: ${title} in precondition: ${wanted}, ${title} in object meta: ${String(metadata[field])}`;
-      throw conflict(resource, name, why);
-    }
+    refuseOther(resource, object, options);
     const changed = mark(resource, object, options, now);
     const removed = isOver(resource, object);
     if (removed) removeNow(resource, key, object, tx);
@@ -100,6 +92,23 @@ export function remove(
     if (options.dryRun) throw new Rollback(result);
     return result;
   });
+}
+
+/** Preconditions: it must be that very object. Throws 409. */
+export function refuseOther(
+  resource: Resource,
+  { metadata }: ApiObject,
+  wanted: { readonly uid: string | undefined; readonly resourceVersion: string | undefined },
+): void {
+  for (const [field, title] of [
+    ["uid", "UID"],
+    ["resourceVersion", "ResourceVersion"],
+  ] as const) {
+    const value = wanted[field];
+    if (value === undefined || value === metadata[field]) continue;
+    const why = `Precondition failed: ${title} in precondition: ${value}, ${title} in object meta: ${String(metadata[field])}`;
+    throw conflict(resource, metadata.name, why);
+  }
 }
 
 /** Sets the marks of deletion; whether that changed anything. */
