@@ -1,4 +1,5 @@
-/** The kubeconfig that a server writes for its administrator. */
+/** The kubeconfigs that a server writes: for its administrator, and for Weft's own programs on this machine. */
+import { socketUrl } from "@weft/cluster/client";
 import { stringify } from "yaml";
 import type { Certificates } from "./certificates.ts";
 
@@ -18,3 +19,16 @@ export function kubeconfigText(server: string, { authority, admin }: Certificate
     "current-context": "weft",
   });
 }
+
+/**
+ * For `weft agent` and `weft controller` in any network namespace: from most of them there is no way to an address of
+ * the machine, and to the socket there is one from all. kubectl knows no such servers.
+ */
+export const socketKubeconfigText = (socket: string): string =>
+  stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "weft", cluster: { server: socketUrl(socket) } }],
+    contexts: [{ name: "weft", context: { cluster: "weft", namespace: "default" } }],
+    "current-context": "weft",
+  });

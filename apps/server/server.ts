@@ -12,7 +12,7 @@ import { registerDefinitions } from "@weft/cluster/definitions";
 import { ApiServer, type ServiceSettings, unauthorized } from "@weft/cluster/server";
 import { loadCertificates, replaceFile } from "./certificates.ts";
 import { listenHttps } from "./https.ts";
-import { kubeconfigText } from "./kubeconfig.ts";
+import { kubeconfigText, socketKubeconfigText } from "./kubeconfig.ts";
 import { listenSocket } from "./socket.ts";
 import { tokenCheck } from "./tokens.ts";
 
@@ -35,6 +35,8 @@ export interface RunningServer {
   readonly url: string;
   readonly socket: string;
   readonly kubeconfig: string;
+  /** The same server by its socket, for Weft's own programs. */
+  readonly socketKubeconfig: string;
   readonly api: ApiServer;
   stop(): Promise<void>;
 }
@@ -71,8 +73,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const url = `https://${host.includes(":") ? `[${host}]` : host}:${https.port}`;
     const kubeconfig = resolve(options.kubeconfig ?? join(data, "kubeconfig"));
     replaceFile(kubeconfig, kubeconfigText(url, certificates), 0o600);
+    const socketKubeconfig = `${kubeconfig}.socket`;
+    replaceFile(socketKubeconfig, socketKubeconfigText(socket), 0o600);
     logger.info("serving", { url, socket, kubeconfig });
-    return { url, socket, kubeconfig, api, stop };
+    return { url, socket, kubeconfig, socketKubeconfig, api, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -3,6 +3,7 @@ import { connect } from "node:tls";
 import { type ErrorCode, WeftError } from "@weft/base";
 import { clockTime, isoTime, validityFault } from "./credentials/certificate.ts";
 import type { Identity, Trust } from "./credentials/index.ts";
+import { socketOf } from "./unix-socket.ts";
 
 export interface Attempt {
   /** "GET /api/v1/nodes" */
@@ -49,6 +50,7 @@ const UNTRUSTED =
 
 async function find(code: string, attempt: Attempt): Promise<Finding> {
   const { trust, identity, server, now } = attempt;
+  if (socketOf(server) !== undefined) return ON_SOCKET[code] ?? plain(code, CHECK_SOCKET);
   if (UNTRUSTED.test(code)) {
     const peer = await peerOf(attempt);
     const signer = peer === undefined ? "" : ` (it is signed by ${peer.issuer})`;
@@ -95,10 +97,25 @@ async function find(code: string, attempt: Attempt): Promise<Finding> {
       "Renew the client's certificate.",
     ];
   }
-  return (
-    PLAIN[code] ?? ["unavailable", `the connection failed${code === "" ? "" : ` (${code})`}`, CHECK_NETWORK]
-  );
+  return PLAIN[code] ?? plain(code, CHECK_NETWORK);
 }
+
+const plain = (code: string, hint: string): Finding => [
+  "unavailable",
+  `the connection failed${code === "" ? "" : ` (${code})`}`,
+  hint,
+];
+
+const CHECK_SOCKET = "Check that the API server runs (weft server), and that this is its socket.";
+
+/** What connect(2) says of a unix socket. */
+const ON_SOCKET: Readonly<Record<string, Finding>> = {
+  ENOENT: ["unavailable", "there is no such socket", CHECK_SOCKET],
+  ECONNREFUSED: ["unavailable", "nobody listens on this socket", CHECK_SOCKET],
+  ECONNRESET: ["unavailable", "the connection was closed in the middle", CHECK_SOCKET],
+  EACCES: ["permission", "this user may not open the socket", "Run this as root, or as the server's user."],
+  EPERM: ["permission", "this user may not open the socket", "Run this as root, or as the server's user."],
+};
 
 const CHECK_NETWORK = "Check that the address is right and that the API server can be reached from here.";
 

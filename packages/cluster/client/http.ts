@@ -1,5 +1,5 @@
 /**
- * Requests to an API server, over Bun's fetch.
+ * Requests to an API server, over Bun's fetch: HTTPS, or HTTP on a unix socket.
  *
  * A connection pool belongs to one identity: when the client's certificate or the CA changes, there is a new
  * pool, and the idle connections of the former one are closed. Requests go straight to the server; proxies of
@@ -16,6 +16,7 @@ import { type Attempt, connectionError, identityFault } from "./connection-error
 import type { Credentials, Identity, Trust } from "./credentials/index.ts";
 import { ApiError, type Asked, answerError } from "./status-error.ts";
 import { type RateLimit, TokenBucket } from "./token-bucket.ts";
+import { socketOf } from "./unix-socket.ts";
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -40,7 +41,7 @@ export interface ApiRequest {
 }
 
 export interface ApiClient {
-  /** URL without a slash at its end. */
+  /** URL without a slash at its end; "unix:///PATH" of a socket. */
   readonly server: string;
   /** Namespace of the credentials. */
   readonly namespace: string;
@@ -89,6 +90,7 @@ class FetchClient implements ApiClient {
   readonly server: string;
   readonly namespace: string;
   readonly #options: ClientOptions;
+  readonly #socket: string | undefined;
   readonly #clock: Clock;
   readonly #bucket: TokenBucket;
   readonly #logger: Logger;
@@ -98,6 +100,7 @@ class FetchClient implements ApiClient {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.server = options.credentials.server;
+    this.#socket = socketOf(this.server);
     this.namespace = options.credentials.namespace;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
@@ -194,6 +197,7 @@ class FetchClient implements ApiClient {
         headers: this.#headers(request, identity),
         ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
         signal: limit.signal,
+        ...(this.#socket === undefined ? {} : { unix: this.#socket }),
         redirect: "manual",
         timeout: false,
       });
@@ -230,7 +234,9 @@ class FetchClient implements ApiClient {
     const parameters = Object.entries(query).flatMap(([name, value]) =>
       value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`],
     );
-    return `${this.server}${path}${parameters.length === 0 ? "" : `?${parameters.join("&")}`}`;
+    // Of a request on a socket nobody asks for the host.
+    const root = this.#socket === undefined ? this.server : "http://localhost";
+    return `${root}${path}${parameters.length === 0 ? "" : `?${parameters.join("&")}`}`;
   }
 
   #headers({ body, contentType = "application/json" }: ApiRequest, identity: Identity): Headers {
@@ -245,6 +251,10 @@ class FetchClient implements ApiClient {
 
   #fetch(trust: Trust, identity: Identity): Fetch {
     if (this.#options.fetch !== undefined) return this.#options.fetch;
+    if (this.#socket !== undefined) {
+      this.#pool ??= { key: "", session: new Bun.FetchSession({ proxy: false }) };
+      return this.#pool.session.fetch;
+    }
     const { certificate } = identity;
     const key = [trust.ca, trust.serverName, trust.insecure, certificate?.cert, certificate?.key].join("\n");
     if (this.#pool?.key !== key) {

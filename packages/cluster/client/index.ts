@@ -50,6 +50,7 @@ export {
 } from "./services-source.ts";
 export { ApiError, type StatusCause } from "./status-error.ts";
 export { intoTable, type RowTable } from "./table.ts";
+export { socketUrl } from "./unix-socket.ts";
 export {
   type ResourceWatch,
   type ResourceWatchOptions,

@@ -2,6 +2,7 @@
 import { delimiter, join } from "node:path";
 import { type Clock, WeftError } from "@weft/base";
 import type { Field } from "../../field.ts";
+import { socketFault } from "../unix-socket.ts";
 import { parseCertificates } from "./certificate.ts";
 import { type Entry, type Kubeconfig, readKubeconfig } from "./kubeconfig-file.ts";
 import type { Credentials, Trust } from "./types.ts";
@@ -103,6 +104,7 @@ function readCluster(
   if (insecure && ca !== undefined) {
     field.at("insecure-skip-tls-verify").invalid("must not be set together with certificate-authority");
   }
+  if (server.startsWith("unix:")) refuseTls(field);
   file.check();
   return {
     server,
@@ -115,11 +117,23 @@ function readCluster(
   };
 }
 
+/** On a socket there is no TLS, and nothing that says whom to trust has an effect. */
+function refuseTls(cluster: Field): void {
+  const fields = ["certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify"];
+  for (const name of [...fields, "tls-server-name"]) {
+    const field = cluster.at(name);
+    if (field.present && field.value !== "" && field.value !== false) {
+      field.fault("must not be set with the server on a unix socket, where there is no TLS");
+    }
+  }
+}
+
 function readServer(field: Field): string {
   const text = field.requiredString((value) => {
     const url = URL.canParse(value) ? new URL(value) : undefined;
+    if (url?.protocol === "unix:") return socketFault(url);
     if (url === undefined || !/^https?:$/.test(url.protocol))
-      return "must be a URL like https://10.0.0.1:6443";
+      return "must be a URL like https://10.0.0.1:6443 or unix:///var/lib/weft/server/server.sock";
     if (url.username !== "" || url.search !== "" || url.hash !== "")
       return "must have host, port and path only";
     return undefined;

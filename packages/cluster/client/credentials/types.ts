@@ -30,7 +30,7 @@ export interface Identity {
 }
 
 export interface Credentials {
-  /** URL without a slash at its end: "https://[fd00::1]:6443". */
+  /** URL without a slash at its end: "https://[fd00::1]:6443", or "unix:///run/server.sock". */
   readonly server: string;
   /** Namespace of whoever does not name one. */
   readonly namespace: string;
