@@ -1,6 +1,14 @@
 /** The objects of one file, each with its rows or its faults. */
 import { shownValue } from "@weft/base";
-import type { Block, EndpointSlice, Node, Pod, Service, ServiceRange } from "@weft/model";
+import {
+  type Block,
+  type EndpointSlice,
+  type Node,
+  POOLS_API_VERSION,
+  type Pod,
+  type Service,
+  type ServiceRange,
+} from "@weft/model";
 import { type ParsedDocument, type Path, readDocuments, type TextFault } from "./documents.ts";
 import { readEndpointSlice } from "./endpoint-slice.ts";
 import { type Fault, Field, faultText, isMapping, pathText } from "./field.ts";
@@ -59,7 +67,7 @@ const KINDS: Readonly<Record<string, (object: Field, notes: Notes) => Partial<Ro
 };
 
 /** Kinds of objects that have no namespace. */
-const CLUSTER_SCOPED: readonly string[] = ["Node", "ServiceCIDR"];
+const CLUSTER_SCOPED: readonly string[] = ["Node", "ServiceCIDR", "IPPool", "IPBlock"];
 
 /** A list may hold a list, as a hand can write; an alias of itself would never end. */
 const MAX_LIST_DEPTH = 2;
@@ -124,6 +132,12 @@ function readObject(
   const what = `${kind} ${nameOf(root, kind)}`;
   const read = Object.hasOwn(KINDS, `${version} ${kind}`) ? KINDS[`${version} ${kind}`] : undefined;
   if (read === undefined) {
+    if (version === POOLS_API_VERSION && (kind === "IPPool" || kind === "IPBlock")) {
+      warn(
+        `${what}: ignored, address pools need an API server (weft server); a directory of manifests has none`,
+      );
+      return;
+    }
     warn(`${what}: ignored, Weft does not use kind ${kind} of ${version}`);
     return;
   }

@@ -1,6 +1,7 @@
 /** Pod (v1) into a Pod row. */
 import { createHash } from "node:crypto";
-import type { Container, Pod } from "@weft/model";
+import { ADDRESSES_ANNOTATION, type Container, POOLS_ANNOTATION, type Pod } from "@weft/model";
+import { readAsks } from "./asks.ts";
 import { expand } from "./expand.ts";
 import type { Field } from "./field.ts";
 import { type Metadata, originOf, readMetadata } from "./metadata.ts";
@@ -21,6 +22,8 @@ const NO_CONTAINERS: readonly Container[] = [];
 /** On the mirror pod that a kubelet makes of a static pod: the uid that it gives to the runtime. */
 const STATIC_UID = "kubernetes.io/config.hash";
 const MIRROR = "kubernetes.io/config.mirror";
+/** Pools need an API server: a directory of manifests, whose notes are looked at, has none. */
+const POOL_ANNOTATIONS: readonly string[] = [POOLS_ANNOTATION, ADDRESSES_ANNOTATION];
 const RESTART_POLICIES = ["Always", "OnFailure", "Never"];
 
 /** Without `containers` they are not looked at, and the row has none. */
@@ -29,7 +32,8 @@ export function readPod(object: Field, notes: Notes, containers = true): Pod {
   noteOthers(object, ["apiVersion", "kind", "metadata", "spec", "status"], [], notes);
   const annotations = object.at("metadata").at("annotations");
   for (const key of annotations.keys()) {
-    if (NETWORK_ANNOTATIONS.includes(key)) notes.unhonoured.push(annotations.at(key).text);
+    if (NETWORK_ANNOTATIONS.includes(key) || POOL_ANNOTATIONS.includes(key))
+      notes.unhonoured.push(annotations.at(key).text);
   }
   const spec = object.at("spec");
   const always = spec.at("restartPolicy").value === "Always" ? ["restartPolicy"] : [];
@@ -41,6 +45,7 @@ export function readPod(object: Field, notes: Notes, containers = true): Pod {
   const node = spec.at("nodeName").optionalString((name) => (name === "" ? undefined : subdomainFault(name)));
   const uid = metadata.uid ?? derivedUid(metadata);
   // Pods from a file have the first annotation too; only a mirror is not known to the runtime by its own uid.
+  const asks = readAsks(annotations.value, true);
   const hash = annotations.at(MIRROR).present ? annotations.at(STATIC_UID).value : undefined;
   return {
     namespace: metadata.namespace,
@@ -50,6 +55,7 @@ export function readPod(object: Field, notes: Notes, containers = true): Pod {
     node: node === "" ? undefined : node,
     hostNetwork: spec.at("hostNetwork").boolean() ?? false,
     labels: metadata.labels,
+    ...(asks === undefined ? {} : { asks }),
     containers: containers ? readContainers(spec.at("containers"), notes) : NO_CONTAINERS,
     origin: originOf("Pod", { ...metadata, uid }, true),
   };

@@ -4,6 +4,7 @@
  */
 import type { Family, IpAddress, IpWithLength, Mac, Prefix } from "@weft/base";
 import type { HostPort } from "./host-port.ts";
+import type { AddressRequest } from "./pools.ts";
 
 /** Where a row comes from: the object and the field of it that asked. Every plan row carries one. */
 export interface Origin {
@@ -68,6 +69,8 @@ export interface Pod {
   readonly node: string | undefined;
   readonly hostNetwork: boolean;
   readonly labels: Readonly<Record<string, string>>;
+  /** What its annotations ask for of address pools; absent when they say nothing of them. */
+  readonly asks?: AddressRequest;
   readonly containers: readonly Container[];
   readonly origin: Origin;
 }

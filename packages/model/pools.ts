@@ -117,6 +117,16 @@ export const blockOf = (pool: Pick<IpPool, "blockSize">, address: IpAddress): Pr
 export const blockCount = (pool: Pick<IpPool, "cidr" | "blockSize">): bigint =>
   1n << BigInt(pool.blockSize - prefixLength(pool.cidr));
 
+/** What a pod or a namespace asks for of pools, by its annotations. */
+export interface AddressRequest {
+  /** Names of pools in order; none: as without the annotation. */
+  readonly pools: readonly string[];
+  /** Of pods alone, at most one of each family. */
+  readonly addresses: readonly IpAddress[];
+  /** What is wrong with the annotations, in a sentence. */
+  readonly problem: string | undefined;
+}
+
 /** From where a pod gets its addresses: worked out from its pod, its namespace and the pools that there are. */
 export interface PodAddressing {
   /** Names of pools in order, of each family that any applies of; other families come from the node's podCIDRs. */
