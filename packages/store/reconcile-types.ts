@@ -28,6 +28,11 @@ export interface ActualOps<Row, Actual> {
   matches(row: Row, actual: Actual): boolean;
   /** Removes an object that is ours but that no row wants. */
   delete(actual: Actual): void | Promise<void>;
+  /**
+   * For targets that can tell that nobody else has changed them: another number each time that they may hold something
+   * else than was written here. While it is the same, comparing everything again would find nothing, and is left out.
+   */
+  revision?(): number;
 }
 
 export interface RowStatus {

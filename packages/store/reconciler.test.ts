@@ -430,6 +430,34 @@ describe("repair", () => {
     expect(target.objects.size).toBe(1);
   });
 
+  test("reads no target that nobody else has changed, and compares it again as soon as somebody has", async () => {
+    const target = new TestTarget("t");
+    let revision = 1;
+    let listed = 0;
+    const actual = target.ops.actual as NonNullable<typeof target.ops.actual>;
+    const list: typeof actual.list = (rows) => {
+      listed++;
+      return actual.list(rows);
+    };
+    const ops = { ...target.ops, actual: { ...actual, list, revision: () => revision } };
+    const { reconciler, put, advance } = setUp({ ops, repairInterval: 1000 });
+    put(["a", 1]);
+    reconciler.start();
+    await reconciler.settled();
+    expect(listed).toBe(1);
+    put(["a", 2], ["b", 1]);
+    for (let i = 0; i < 5; i++) await advance(1000);
+    expect(listed).toBe(1);
+    expect(reconciler.summary().lastRepair).toBeGreaterThan(0);
+    target.objects.set("t:a", 7);
+    revision++;
+    await advance(1000);
+    expect(listed).toBe(2);
+    expect(target.objects.get("t:a")).toBe(2);
+    await advance(1000);
+    expect(listed).toBe(2);
+  });
+
   test("leaves drift alone while paused, but not changed or failed rows", async () => {
     const { target, clock, reconciler, put, advance } = setUp();
     put(["a", 1]);

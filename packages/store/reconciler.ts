@@ -33,6 +33,8 @@ export class ReconcilerCore<Row, Actual> implements Reconciler {
   #scheduler: Scheduler;
   #isPart = false;
   #repairError: string | undefined;
+  /** Of the target, when all of it was compared last. */
+  #revision: number | undefined;
 
   constructor(options: ReconcilerOptions<Row, Actual>) {
     const { name, table, clock, logger, random = Math.random } = options;
@@ -179,9 +181,17 @@ export class ReconcilerCore<Row, Actual> implements Reconciler {
     const isFull = keys === undefined;
     if (isFull) this.plan.begin();
     try {
+      const revision = isFull ? ops.actual?.revision?.() : undefined;
+      const isKnown = revision !== undefined && revision === this.#revision;
       const found =
-        ops.actual === undefined ? NOTHING : await compare(table, this.queue, ops.actual, this.chunk, keys);
-      if (isFull) this.plan.succeed();
+        ops.actual === undefined || isKnown
+          ? NOTHING
+          : await compare(table, this.queue, ops.actual, this.chunk, keys);
+      if (isFull) {
+        this.plan.succeed();
+        // As it was before the look: what changed meanwhile is looked at next time.
+        this.#revision = revision;
+      }
       this.#repairError = undefined;
       return found;
     } catch (cause) {

@@ -21,6 +21,7 @@ const serviceOps =
       delete: (row) => table.apply([], [removal(row)]),
       deleteMany: (rows) => table.apply([], rows.map(removal)),
       actual: {
+        revision: () => table.revision(),
         list: () => table.held(kind) as Iterable<HeldOf<K>>,
         keyOf: (held) => held.key,
         matches: (row, held) => (isFrontend(row) ? frontendMatches(row, held as HeldFrontend) : true),

@@ -39,6 +39,7 @@ export class ServiceTable {
   #glances = 0;
   /** A transaction failed on something that `#held` says is otherwise. */
   #refuted = false;
+  #revision = 0;
 
   /** `rows`: everything that is wanted, for when the table must be made. */
   constructor(nft: Nftables, rows: () => Iterable<ServicePlanRow>) {
@@ -52,6 +53,12 @@ export class ServiceTable {
     const held = this.#held ?? emptyHeld();
     const found = kind === "frontend" ? held.frontends : held.plain[kind as HeldPlain["kind"]];
     return found.values() as Iterable<K extends "frontend" ? HeldFrontend : HeldPlain>;
+  }
+
+  /** Another number whenever the kernel may hold something else than was written here. */
+  revision(): number {
+    this.#look();
+    return this.#revision;
   }
 
   /** Brings these rows into the kernel and takes those out. */
@@ -89,6 +96,7 @@ export class ServiceTable {
     if (seen === "other" || this.#glances > GLANCES[seen]) {
       this.#glances = 0;
       this.#held = readHeld(this.#nft);
+      this.#revision++;
       this.#refuted = false;
     }
     // Somebody may have changed it while it was read: then the next look reads again.
@@ -150,6 +158,7 @@ export class ServiceTable {
     this.#wrote();
     changes.settle();
     this.#held = held;
+    this.#revision++;
   }
 
   /** The clients that a table which is about to be replaced remembers, those whose backends are still there. */
