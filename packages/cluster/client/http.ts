@@ -195,7 +195,7 @@ class FetchClient implements ApiClient {
       const response = await this.#fetch(trust, identity)(this.#url(request), {
         method: request.method ?? "GET",
         headers: this.#headers(request, identity),
-        ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+        ...(request.body === undefined ? {} : { body: bodyOf(request) }),
         signal: limit.signal,
         ...(this.#socket === undefined ? {} : { unix: this.#socket }),
         redirect: "manual",
@@ -265,13 +265,29 @@ class FetchClient implements ApiClient {
   }
 }
 
-function tlsOptions(trust: Trust, { certificate }: Identity): BunFetchRequestInitTLS {
+export function tlsOptions(trust: Trust, { certificate }: Identity): BunFetchRequestInitTLS {
   return {
     ca: trust.ca ?? [...getCACertificates("bundled"), ...getCACertificates("system")],
     rejectUnauthorized: !trust.insecure,
     ...(trust.serverName === undefined ? {} : { serverName: trust.serverName }),
     ...(certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key }),
   };
+}
+
+/**
+ * Bun sends a PUT once more by itself when a kept connection breaks before the answer. What had been written the first
+ * time would then be a conflict with itself: whoever holds an object's version must hear that nothing is sure instead.
+ * A stream cannot be sent twice.
+ */
+function bodyOf(request: ApiRequest): string | ReadableStream<Uint8Array> {
+  const text = JSON.stringify(request.body);
+  if (request.method !== "PUT" || isIdempotent(request)) return text;
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(Buffer.from(text));
+      controller.close();
+    },
+  });
 }
 
 const describe = ({ method = "GET", path }: ApiRequest): string => `${method} ${path}`;
