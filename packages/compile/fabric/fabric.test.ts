@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
-import { type IpAddress, parseIp, parseIpWithLength, parsePrefix } from "@weft/base";
+import { type IpAddress, parseIp, parseIpWithLength, parsePrefix, prefixIp } from "@weft/base";
 import {
   type Block,
   type Capabilities,
   DEFAULT_SETTINGS,
+  type IpPool,
   type Node,
   originText,
   type Settings,
@@ -162,7 +163,26 @@ type Change =
   | { readonly do: "drop-node" | "drop-block"; readonly name: number }
   | { readonly do: "block"; readonly name: number; readonly index: number; readonly six: boolean }
   | { readonly do: "backend"; readonly to: "auto" | "direct" | "vxlan" }
-  | { readonly do: "mtu"; readonly mtu: number };
+  | { readonly do: "mtu"; readonly mtu: number }
+  | { readonly do: "nat"; readonly enabled: boolean }
+  | { readonly do: "pool"; readonly six: boolean; readonly ready: boolean; readonly nat: boolean | undefined }
+  | { readonly do: "drop-pool"; readonly six: boolean }
+  | {
+      readonly do: "claim";
+      readonly name: number;
+      readonly index: number;
+      readonly six: boolean;
+      readonly tunnel: number | undefined;
+    }
+  | {
+      readonly do: "lend";
+      readonly name: number;
+      readonly index: number;
+      readonly six: boolean;
+      readonly host: number;
+      readonly tunnel: boolean;
+    }
+  | { readonly do: "give-back"; readonly index: number; readonly six: boolean; readonly host: number };
 
 const small = fc.integer({ min: 1, max: 4 });
 const change: fc.Arbitrary<Change> = fc.oneof(
@@ -185,7 +205,55 @@ const change: fc.Arbitrary<Change> = fc.oneof(
     to: fc.constantFrom("auto" as const, "direct" as const, "vxlan" as const),
   }),
   fc.record({ do: fc.constant("mtu" as const), mtu: fc.constantFrom(1500, 1400, 9000) }),
+  fc.record({ do: fc.constant("nat" as const), enabled: fc.boolean() }),
+  fc.record({
+    do: fc.constant("pool" as const),
+    six: fc.boolean(),
+    ready: fc.boolean(),
+    nat: fc.constantFrom(true, false, undefined),
+  }),
+  fc.record({ do: fc.constant("drop-pool" as const), six: fc.boolean() }),
+  fc.record({
+    do: fc.constant("claim" as const),
+    name: small,
+    index: fc.integer({ min: 1, max: 4 }),
+    six: fc.boolean(),
+    tunnel: fc.constantFrom(1, 2, undefined),
+  }),
+  fc.record({
+    do: fc.constant("lend" as const),
+    name: small,
+    index: fc.integer({ min: 1, max: 4 }),
+    six: fc.boolean(),
+    host: fc.integer({ min: 3, max: 5 }),
+    tunnel: fc.boolean(),
+  }),
+  fc.record({
+    do: fc.constant("give-back" as const),
+    index: fc.integer({ min: 1, max: 4 }),
+    six: fc.boolean(),
+    host: fc.constantFrom(0, 3, 4, 5),
+  }),
 );
+
+const poolName = (six: boolean): string => (six ? "p6" : "p4");
+const poolRange = (six: boolean, index: number, host: number | undefined): string => {
+  if (six) return `fd00:200::${index}${host === undefined ? "40/122" : `4${host}/128`}`;
+  return `10.200.${index}.${host === undefined ? "64/26" : `${64 + host}/32`}`;
+};
+const poolOf = (six: boolean, ready: boolean, natOutgoing: boolean | undefined): IpPool => ({
+  name: poolName(six),
+  uid: "u",
+  cidr: parsePrefix(six ? "fd00:200::/64" : "10.200.0.0/16"),
+  blockSize: six ? 122 : 26,
+  nodeSelector: [],
+  namespaceSelector: [],
+  natOutgoing,
+  disabled: false,
+  ready,
+  created: 0,
+  origin: { kind: "IPPool", name: poolName(six) },
+});
 
 function apply(f: Fabric, c: Change): void {
   f.database.write(() => {
@@ -201,19 +269,39 @@ function apply(f: Fabric, c: Change): void {
       f.blocks.put(block(`n${c.name}`, c.six ? `fd00:10:244:${c.index}::/64` : `10.244.${c.index}.0/24`));
     } else if (c.do === "backend") {
       f.self.put({ key: "self", name: "n1", settings: { ...DEFAULT_SETTINGS, backend: c.to }, capabilities });
+    } else if (c.do === "nat") {
+      const masquerade = { ...DEFAULT_SETTINGS.masquerade, enabled: c.enabled };
+      f.self.put({ key: "self", name: "n1", settings: { ...DEFAULT_SETTINGS, masquerade }, capabilities });
+    } else if (c.do === "pool") f.pools.put(poolOf(c.six, c.ready, c.nat));
+    else if (c.do === "drop-pool") f.pools.delete(poolName(c.six));
+    else if (c.do === "claim" || c.do === "lend") {
+      const host = c.do === "lend" ? c.host : undefined;
+      const tunnel = c.do === "claim" ? c.tunnel : c.tunnel ? c.host : undefined;
+      const at = (host: number): IpAddress => prefixIp(poolRange(c.six, c.index, host));
+      f.blocks.put({
+        prefix: parsePrefix(poolRange(c.six, c.index, host)),
+        node: `n${c.name}`,
+        pool: poolName(c.six),
+        ...(tunnel === undefined ? {} : { tunnelAddress: at(tunnel) }),
+        ...(host === undefined ? {} : { lentFrom: parsePrefix(poolRange(c.six, c.index, undefined)) }),
+        origin: { kind: "IPBlock", name: `b${c.index}` },
+      });
+    } else if (c.do === "give-back") {
+      f.blocks.delete(poolRange(c.six, c.index, c.host === 0 ? undefined : c.host));
     } else if (c.do === "mtu") f.underlay.put({ ...uplink, mtu: c.mtu });
   });
 }
 
 test("incremental compile equals compile from scratch after any sequence of changes", () => {
   fc.assert(
-    fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
+    fc.property(fc.array(change, { maxLength: 40 }), (changes) => {
       const incremental = threeNodes();
       for (const c of changes) apply(incremental, c);
       const scratch = fresh();
       scratch.database.write(() => {
         scratch.self.replaceAll(incremental.self.rows());
         scratch.underlay.replaceAll(incremental.underlay.rows());
+        scratch.pools.replaceAll(incremental.pools.rows());
         scratch.nodes.replaceAll(incremental.nodes.rows());
         scratch.blocks.replaceAll(incremental.blocks.rows());
       });

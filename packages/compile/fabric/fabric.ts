@@ -2,9 +2,9 @@
  * The fabric compiler: everything that a node holds because of other nodes, of its settings and of its underlay.
  *
  *   self, settings, capabilities, underlay --+
- *   nodes, blocks ----------------------------+--> local --> own facts: device, context, forwarding
+ *   nodes, pools, blocks ---------------------+--> local --> own facts: device, context, forwarding
  *                                                      \-> peer facts, by node: neighbours, entries, routes
- *   settings, nodes, blocks ---> inside facts: what pods reach untranslated (outgoing/inside.ts)
+ *   settings, nodes, pools, blocks ---> inside facts: what pods reach untranslated (outgoing/inside.ts)
  *
  * Derived tables keyed by fact; a change of one node recomputes that node, a change of what is local
  * recomputes all of them. Pure: whatever the order of changes, the result is that of a compile from scratch.
@@ -13,6 +13,7 @@ import { compareIp, contains, type Prefix, prefixIp } from "@weft/base";
 import {
   type Block,
   type Capabilities,
+  type IpPool,
   type Node,
   type NodeContext,
   type PeerPath,
@@ -64,6 +65,8 @@ export interface Fabric {
   readonly database: Database;
   readonly self: Table<Self>;
   readonly nodes: Table<Node>;
+  readonly pools: Table<IpPool>;
+  /** podCIDRs of nodes, blocks of pools, and what is on loan. */
   readonly blocks: Table<Block>;
   readonly underlay: Table<UnderlayLink>;
   /** Derived tables of facts: about this node, about its peers, and about blocks without a node. */
@@ -75,6 +78,7 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
   const database = createDatabase({ onError });
   const self = createTable<Self>(database, { name: "self", key: (r) => r.key });
   const nodes = createTable<Node>(database, { name: "nodes", key: (r) => r.name });
+  const pools = createTable<IpPool>(database, { name: "pools", key: (r) => r.name });
   const blocks = createTable<Block>(database, {
     name: "blocks",
     key: (r) => r.prefix,
@@ -91,10 +95,13 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
     key: (r) => r.key,
     rows(row, read) {
       const node = read.get(nodes, row.name);
+      const own = blocksOf(read, row.name);
+      const names = new Set(own.flatMap((b) => b.pool ?? []));
+      const theirs = [...names].sort().flatMap((name) => read.get(pools, name) ?? []);
       const located =
         node === undefined
           ? { problem: unknownNode(row.name) }
-          : locate(node, row.settings, row.capabilities, blocksOf(read, row.name), read.all(underlay));
+          : locate(node, row.settings, row.capabilities, own, theirs, read.all(underlay));
       return [{ key: "self", located }];
     },
   });
@@ -126,7 +133,9 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
       const ranges = read.get(self, "self")?.settings.clusterCIDRs ?? [];
       const facts: Fact[] = [];
       if (read.get(nodes, block.node) === undefined) facts.push(problemFact(strayBlock(block)));
-      if (ranges.length > 0 && !ranges.some((range) => contains(range, block.prefix)))
+      // A pool is a range of the cluster without being listed.
+      const listed = block.pool !== undefined || ranges.length === 0;
+      if (!listed && !ranges.some((range) => contains(range, block.prefix)))
         facts.push(problemFact(outsideBlock(block, ranges)));
       return facts;
     },
@@ -137,7 +146,7 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
     key: (r) => r.key,
     rows: ({ located }) => ("problem" in located ? [] : [{ key: "self" }]),
   });
-  const insideFacts = insideTables({ self, nodes, blocks }).map((input) =>
+  const insideFacts = insideTables({ self, nodes, pools, blocks }).map((input) =>
     derive<PlanRow, Fact>({
       name: `${input.name}, facts`,
       input,
@@ -149,6 +158,7 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
     database,
     self,
     nodes,
+    pools,
     blocks,
     underlay,
     facts: [ownFacts, peerFacts, strayFacts, ...insideFacts],
@@ -158,7 +168,7 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
 function localFacts(local: LocalNode): Fact[] {
   const backend = BACKENDS[local.settings.backend];
   const facts = nodeRows(local).map(rowFact);
-  facts.push(...sourceRows(local.blocks, local.settings.masquerade).map(rowFact));
+  facts.push(...sourceRows(local.blocks, local.settings.masquerade, local.pools).map(rowFact));
   const context = contextOf(local);
   if ("message" in context) facts.push(problemFact(context));
   else facts.push({ type: "context", key: "context", context });
@@ -204,6 +214,9 @@ const outsideBlock = (block: Block, ranges: readonly Prefix[]): Problem => ({
 const strayBlock = (block: Block): Problem => ({
   key: `stray ${block.prefix}`,
   message: `block ${block.prefix} belongs to node ${block.node}, which does not exist`,
-  hint: "Create the Node, or give the block back.",
+  hint:
+    block.pool === undefined
+      ? "Create the Node, or give the block back."
+      : "It goes back to its pool five minutes after the Node went, if a controller runs: kubectl get ipblocks",
   origin: block.origin,
 });

@@ -5,7 +5,9 @@
 import { type IpAddress, macFromSeed, parseIp, parseIpWithLength, parsePrefix } from "@weft/base";
 import {
   type Block,
+  blockName,
   DEFAULT_SETTINGS,
+  type IpPool,
   type Node,
   type PlanRow,
   type Problem,
@@ -25,8 +27,20 @@ export interface State {
   readonly peers?: Readonly<
     Record<string, { readonly at: readonly string[]; readonly blocks: readonly string[] }>
   >;
+  /** By name: range, and whether its pods are translated when settings say otherwise. */
+  readonly pools?: Readonly<Record<string, { readonly cidr: string; readonly natOutgoing?: boolean }>>;
+  readonly poolBlocks?: readonly PoolBlock[];
   /** Containers by name, with their addresses. */
   readonly pods?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A block of a pool, or an address that is lent from one. */
+interface PoolBlock {
+  readonly prefix: string;
+  readonly node: string;
+  readonly pool: string;
+  readonly tunnel?: string;
+  readonly lentFrom?: string;
 }
 
 export interface GoldenPlan {
@@ -53,6 +67,36 @@ const vxlan = (more: Partial<Settings["vxlan"]> = {}): Partial<Settings> => ({
   backend: "vxlan",
   vxlan: { ...DEFAULT_SETTINGS.vxlan, ...more },
 });
+
+/** Nodes without podCIDRs: all that they have is of pools. */
+const bare = (at: { readonly at: readonly string[] }) => ({ at: at.at, blocks: [] });
+const POOLED: State = {
+  uplink: DUAL,
+  blocks: [],
+  peers: { n2: bare(FAR.n2), n3: bare(FAR.n3), n4: bare(FAR.n4) },
+  pools: { p4: { cidr: "10.200.0.0/16" }, p6: { cidr: "fd00:200::/64" } },
+  poolBlocks: [
+    { prefix: "10.200.1.0/26", node: "n1", pool: "p4", tunnel: "10.200.1.7" },
+    { prefix: "10.200.2.0/26", node: "n2", pool: "p4", tunnel: "10.200.2.1" },
+    { prefix: "10.200.3.0/26", node: "n3", pool: "p4", tunnel: "10.200.3.1" },
+    { prefix: "fd00:200::100/122", node: "n1", pool: "p6", tunnel: "fd00:200::101" },
+    { prefix: "fd00:200::200/122", node: "n2", pool: "p6", tunnel: "fd00:200::201" },
+    { prefix: "fd00:200::300/122", node: "n3", pool: "p6", tunnel: "fd00:200::301" },
+  ],
+  pods: { b: ["10.200.1.5", "fd00:200::105"] },
+};
+/** Lent by n3: one to n1, one to n4, which has nothing else. Lent by n1: one to n2. */
+const LOANS: readonly PoolBlock[] = [
+  { prefix: "10.200.3.9/32", node: "n1", pool: "p4", lentFrom: "10.200.3.0/26" },
+  { prefix: "10.200.3.10/32", node: "n4", pool: "p4", tunnel: "10.200.3.10", lentFrom: "10.200.3.0/26" },
+  { prefix: "10.200.3.11/32", node: "n4", pool: "p4", lentFrom: "10.200.3.0/26" },
+  { prefix: "10.200.1.9/32", node: "n2", pool: "p4", lentFrom: "10.200.1.0/26" },
+];
+const LENT: State = {
+  ...POOLED,
+  poolBlocks: [...(POOLED.poolBlocks ?? []), ...LOANS],
+  pods: { ...POOLED.pods, c: ["10.200.3.9"] },
+};
 
 export const STATES: Readonly<Record<string, State>> = {
   "a node without pods": { uplink: DUAL, blocks: BLOCKS },
@@ -113,6 +157,36 @@ export const STATES: Readonly<Record<string, State>> = {
     ...base,
     settings: { clusterCIDRs: ["10.244.0.0/16", "fd00:10:244::/48"].map(parsePrefix) },
   },
+  "pools alone, mixed": POOLED,
+  "pools alone, vxlan": { ...POOLED, settings: vxlan() },
+  "pools alone, direct": { ...POOLED, settings: { backend: "direct" }, peers: { n2: bare(NEAR.n2) } },
+  "pools, addresses on loan": LENT,
+  "pools, addresses on loan, vxlan": { ...LENT, settings: vxlan() },
+  "pools, addresses on loan, direct": {
+    ...LENT,
+    settings: { backend: "direct" },
+    peers: { n2: bare(NEAR.n2), n3: bare(NEAR.n3), n4: bare(NEAR.n4) },
+  },
+  "pools beside podCIDRs": { ...base, pools: POOLED.pools ?? {}, poolBlocks: LENT.poolBlocks ?? [] },
+  "pools, the end of the tunnel has moved": {
+    ...POOLED,
+    poolBlocks: [
+      ...(POOLED.poolBlocks ?? []).map((b) => (b.prefix === "10.200.1.0/26" ? { ...b, tunnel: "" } : b)),
+      { prefix: "10.200.9.0/26", node: "n1", pool: "p4", tunnel: "10.200.9.1" },
+    ],
+  },
+  "pools, one translated and one not": {
+    ...POOLED,
+    settings: { masquerade: { ...DEFAULT_SETTINGS.masquerade, enabled: false } },
+    pools: {
+      p4: { cidr: "10.200.0.0/16", natOutgoing: true },
+      p6: { cidr: "fd00:200::/64", natOutgoing: false },
+    },
+  },
+  "pools, clusterCIDRs do not hold them": {
+    ...POOLED,
+    settings: { clusterCIDRs: [parsePrefix("10.244.0.0/16")] },
+  },
   "an uplink too small for IPv6": {
     uplink: ["198.18.1.11/24"],
     mtu: 1300,
@@ -147,7 +221,31 @@ export function compileState(state: State): GoldenPlan {
       node: name,
       origin: { kind: "Node", name, field: `spec.podCIDRs[${i}]` },
     }));
+  const pool = (name: string, cidr: string, natOutgoing: boolean | undefined): IpPool => ({
+    name,
+    uid: `uid-${name}`,
+    cidr: parsePrefix(cidr),
+    blockSize: cidr.includes(":") ? 122 : 26,
+    nodeSelector: [],
+    namespaceSelector: [],
+    natOutgoing,
+    disabled: false,
+    ready: true,
+    created: 0,
+    origin: { kind: "IPPool", name },
+  });
+  const poolBlock = ({ prefix, node, pool, tunnel, lentFrom }: PoolBlock): Block => ({
+    prefix: parsePrefix(prefix),
+    node,
+    pool,
+    ...(tunnel ? { tunnelAddress: parseIp(tunnel) } : {}),
+    ...(lentFrom === undefined ? {} : { lentFrom: parsePrefix(lentFrom) }),
+    origin: { kind: "IPBlock", name: blockName(parsePrefix(lentFrom ?? prefix)) },
+  });
   fabric.database.write(() => {
+    for (const [name, { cidr, natOutgoing }] of Object.entries(state.pools ?? {}))
+      fabric.pools.put(pool(name, cidr, natOutgoing));
+    for (const block of state.poolBlocks ?? []) fabric.blocks.put(poolBlock(block));
     fabric.self.put({
       key: "self",
       name: "n1",

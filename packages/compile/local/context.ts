@@ -37,7 +37,7 @@ export function contextOf(local: LocalNode): NodeContext | Problem {
     return {
       key: "mtu",
       message: `pods would have an MTU of ${podMtu}, but IPv6 needs ${IPV6_LEAST_MTU}`,
-      hint: "Raise the underlay's MTU.",
+      hint: "Raise the underlay's MTU, or give this node no IPv6 range: a pool's spec.nodeSelector can leave it out.",
       origin,
     };
   }

@@ -12,7 +12,7 @@ import {
   networkOf,
   prefixIp,
 } from "@weft/base";
-import type { Block, Capabilities, Node, Problem, Settings, UnderlayLink } from "@weft/model";
+import type { Block, Capabilities, IpPool, Node, Problem, Settings, UnderlayLink } from "@weft/model";
 import { tunnelAddressOf } from "./tunnel-address.ts";
 
 export interface UnderlayEnd {
@@ -26,6 +26,8 @@ export interface LocalNode {
   readonly settings: Settings;
   readonly capabilities: Capabilities;
   readonly blocks: readonly Block[];
+  /** Those that its blocks are of. */
+  readonly pools: readonly IpPool[];
   /** Where the node's address of that family is. */
   readonly underlay: Readonly<Partial<Record<Family, UnderlayEnd>>>;
   /** Own end of the tunnel inside it, by family of the pods. */
@@ -43,6 +45,7 @@ export function locate(
   settings: Settings,
   capabilities: Capabilities,
   blocks: readonly Block[],
+  pools: readonly IpPool[],
   links: readonly UnderlayLink[],
 ): Located {
   const underlay: Partial<Record<Family, UnderlayEnd>> = {};
@@ -73,6 +76,7 @@ export function locate(
       settings,
       capabilities,
       blocks,
+      pools,
       underlay,
       tunnelAddresses,
       uplinks: [...uplinks.values()],

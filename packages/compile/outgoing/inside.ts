@@ -1,7 +1,7 @@
 /**
  * What pods reach under their own addresses: every pod, every node, and what settings exclude.
  *
- *   self ----> listed: clusterCIDRs and exclusions ---> rows of settings ---\
+ *   self, pools -> listed: clusterCIDRs, exclusions, ranges of pools -> rows of what is listed --\
  *   blocks --> lengths of blocks' prefixes              rows of blocks -------> disjoint prefixes
  *   nodes --------------------------------------------> rows of nodes  -----/
  *
@@ -10,7 +10,7 @@
  * key, once for each length that any block has: a change of one block or node concerns itself and what it holds.
  */
 import { contains, familyOf, hostPrefix, makePrefix, type Prefix, prefixIp, prefixLength } from "@weft/base";
-import type { Block, MasqueradeInsideRow, Node, Origin, Settings } from "@weft/model";
+import type { Block, IpPool, MasqueradeInsideRow, Node, Origin, Settings } from "@weft/model";
 import { type DerivedTable, derive, type ReadableTable, type Reader, type Table } from "@weft/store";
 import { masquerades } from "./sources.ts";
 
@@ -27,18 +27,28 @@ interface Length {
 export interface InsideInputs {
   readonly self: Table<{ readonly key: "self"; readonly settings: Settings }>;
   readonly nodes: Table<Node>;
+  readonly pools: Table<IpPool>;
   /** By prefix. */
   readonly blocks: Table<Block>;
 }
 
 /** Derived tables of rows, by prefix: together disjoint. Empty where nothing is translated. */
-export function insideTables({ self, nodes, blocks }: InsideInputs): DerivedTable<MasqueradeInsideRow>[] {
+export function insideTables({
+  self,
+  nodes,
+  pools,
+  blocks,
+}: InsideInputs): DerivedTable<MasqueradeInsideRow>[] {
   const listed = derive({
     name: "inside, listed",
     input: self,
     key: (r: Listed) => r.key,
-    rows: ({ settings }): Listed[] =>
-      masquerades(settings.masquerade) ? [{ key: "listed", prefixes: listedIn(settings) }] : [],
+    rows: ({ settings }, read): Listed[] => {
+      const all = read.all(pools);
+      return masquerades(settings.masquerade, all)
+        ? [{ key: "listed", prefixes: listedIn(settings, all) }]
+        : [];
+    },
   });
   const lengths = derive({
     name: "inside, lengths of blocks",
@@ -97,12 +107,18 @@ export function insideTables({ self, nodes, blocks }: InsideInputs): DerivedTabl
   return [ofSettings, ofBlocks, ofNodes];
 }
 
-/** What settings list, each that no other one of them holds. */
-function listedIn({ clusterCIDRs, masquerade }: Settings): Listed["prefixes"] {
+/**
+ * What settings list and what pools are, each that no other one of them holds. A pool counts once it has been found good:
+ * before, anybody's range could be written there. Later its blocks count by themselves.
+ */
+function listedIn({ clusterCIDRs, masquerade }: Settings, pools: readonly IpPool[]): Listed["prefixes"] {
   const origin = (field: string): Origin => ({ kind: "Settings", name: "weft", field });
   const all = [
     ...clusterCIDRs.map((prefix, i) => ({ prefix, origin: origin(`clusterCIDRs[${i}]`) })),
     ...masquerade.exclude.map((prefix, i) => ({ prefix, origin: origin(`masquerade.exclude[${i}]`) })),
+    ...pools
+      .filter((p) => p.ready)
+      .map(({ cidr, origin }) => ({ prefix: cidr, origin: { ...origin, field: "spec.cidr" } })),
   ];
   return all.filter(
     ({ prefix }, i) => !all.some((o, j) => contains(o.prefix, prefix) && (o.prefix !== prefix || j < i)),

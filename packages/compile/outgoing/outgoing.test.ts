@@ -14,6 +14,7 @@ import {
 import {
   type Block,
   DEFAULT_SETTINGS,
+  type IpPool,
   type MasqueradeSettings,
   type Node,
   originText,
@@ -37,10 +38,24 @@ const node = (name: string, ...addresses: string[]): Node => ({
   origin: { kind: "Node", name },
 });
 
+const pool = (name: string, cidr: string, natOutgoing?: boolean, ready = true): IpPool => ({
+  name,
+  uid: `uid-${name}`,
+  cidr: p(cidr),
+  blockSize: 26,
+  nodeSelector: [],
+  namespaceSelector: [],
+  natOutgoing,
+  disabled: false,
+  ready,
+  created: 0,
+  origin: { kind: "IPPool", name },
+});
+
 describe("sources", () => {
   const blocks = [block("n1", "10.244.1.0/24"), block("n1", "fd00:10:244:1::/64")];
   const said = (settings: Partial<MasqueradeSettings>): string[] =>
-    sourceRows(blocks, { ...on, ...settings }).map((r) => `${r.prefix} <- ${originText(r.origin)}`);
+    sourceRows(blocks, { ...on, ...settings }, []).map((r) => `${r.prefix} <- ${originText(r.origin)}`);
 
   test("are the node's own blocks, by default", () => {
     expect(said({})).toEqual([
@@ -48,8 +63,10 @@ describe("sources", () => {
       "fd00:10:244:1::/64 <- Node n1 spec.podCIDRs[0]",
     ]);
     expect(said({ enabled: false })).toEqual([]);
-    expect(masquerades(on)).toBe(true);
-    expect(masquerades({ ...on, enabled: false })).toBe(false);
+    expect(masquerades(on, [])).toBe(true);
+    expect(masquerades({ ...on, enabled: false }, [])).toBe(false);
+    expect(masquerades({ ...on, enabled: false }, [{ natOutgoing: true }])).toBe(true);
+    expect(masquerades({ ...on, enabled: false }, [{ natOutgoing: false }])).toBe(false);
   });
 
   test("less what a range exempts, and what a longer one takes in again", () => {
@@ -62,12 +79,33 @@ describe("sources", () => {
       "10.244.1.64/26 <- Settings weft masquerade.ranges[1]",
       "fd00:10:244:1::/64 <- Settings weft masquerade.ranges[2]",
     ]);
-    expect(masquerades({ ...on, enabled: false, ranges })).toBe(true);
+    expect(masquerades({ ...on, enabled: false, ranges }, [])).toBe(true);
     expect(said({ ranges: [{ range: p("10.244.1.64/26"), enabled: false }] })).toEqual([
       "10.244.1.0/26 <- Node n1 spec.podCIDRs[0]",
       "10.244.1.128/25 <- Node n1 spec.podCIDRs[0]",
       "fd00:10:244:1::/64 <- Node n1 spec.podCIDRs[0]",
     ]);
+  });
+
+  test("as their pool says, whatever is said of a wider range; a longer one speaks for its part", () => {
+    const own = [{ ...block("n1", "10.8.0.64/26"), pool: "p" }, block("n1", "10.244.1.0/24")];
+    const at = (natOutgoing: boolean | undefined, settings: Partial<MasqueradeSettings>): string[] =>
+      sourceRows(own, { ...on, ...settings }, [pool("p", "10.8.0.0/16", natOutgoing)]).map(
+        (r) => `${r.prefix} <- ${originText(r.origin)}`,
+      );
+    const podCIDR = "10.244.1.0/24 <- Node n1 spec.podCIDRs[0]";
+    expect(at(undefined, {})).toEqual(["10.8.0.64/26 <- Node n1 spec.podCIDRs[0]", podCIDR]);
+    expect(at(undefined, { enabled: false })).toEqual([]);
+    expect(at(false, {})).toEqual([podCIDR]);
+    expect(at(true, { enabled: false })).toEqual(["10.8.0.64/26 <- IPPool p spec.natOutgoing"]);
+    const wider = [{ range: p("10.0.0.0/8"), enabled: true }];
+    expect(at(false, { enabled: false, ranges: wider })).toEqual([
+      "10.244.1.0/24 <- Settings weft masquerade.ranges[0]",
+    ]);
+    const same = [{ range: p("10.8.0.0/16"), enabled: true }];
+    expect(at(false, { ranges: same })).toEqual([podCIDR]);
+    const longer = [{ range: p("10.8.0.96/27"), enabled: false }];
+    expect(at(true, { ranges: longer })).toEqual(["10.8.0.64/27 <- IPPool p spec.natOutgoing", podCIDR]);
   });
 
   test("are as few prefixes as can be where a range changes nothing", () => {
@@ -110,6 +148,7 @@ test("each address of a block is a source exactly when the longest range that ha
       const rows = sourceRows(
         [...new Set(prefixes)].map((x) => block("n1", x)),
         masquerade,
+        [],
       );
       expect(disjoint(rows.map((r) => r.prefix))).toBe(true);
       for (const ip of new Set(prefixes.flatMap(addressesOf))) {
@@ -127,12 +166,16 @@ interface World {
   readonly settings: Settings;
   readonly nodes: readonly Node[];
   readonly blocks: readonly Block[];
+  readonly pools: readonly IpPool[];
 }
 const world: fc.Arbitrary<World> = fc.record({
   settings,
   nodes: fc
     .array(small, { maxLength: 4 })
     .map((ps) => ps.map((x, i) => node(`n${i}`, x.split("/")[0] as string))),
+  pools: fc
+    .array(fc.tuple(small, fc.boolean(), fc.option(fc.boolean(), { nil: undefined })), { maxLength: 3 })
+    .map((ps) => ps.map(([cidr, ready, nat], i) => pool(`p${i}`, cidr, nat, ready))),
   blocks: fc.uniqueArray(small, { maxLength: 5 }).map((ps) => ps.map((x, i) => block(`n${i}`, x))),
 });
 
@@ -148,7 +191,8 @@ function inside() {
   });
   const nodes = createTable<Node>(database, { name: "nodes", key: (r) => r.name });
   const blocks = createTable<Block>(database, { name: "blocks", key: (r) => r.prefix });
-  const tables = insideTables({ self, nodes, blocks });
+  const pools = createTable<IpPool>(database, { name: "pools", key: (r) => r.name });
+  const tables = insideTables({ self, nodes, pools, blocks });
   return {
     tables,
     become(w: World) {
@@ -156,6 +200,7 @@ function inside() {
         self.put({ key: "self", settings: w.settings });
         nodes.replaceAll(w.nodes);
         blocks.replaceAll(w.blocks);
+        pools.replaceAll(w.pools);
       });
     },
     rows: () => tables.flatMap((t) => [...t.rows()]),
@@ -174,12 +219,13 @@ test("what is inside is told once, is all of it and nothing else, however it cam
         const prefixes = live.rows().map((r) => r.prefix);
         expect(disjoint(prefixes)).toBe(true);
         const told = new Set(prefixes.flatMap(addressesOf));
-        const wanted = masquerades(w.settings.masquerade)
+        const wanted = masquerades(w.settings.masquerade, w.pools)
           ? [
               ...w.settings.clusterCIDRs.flatMap(addressesOf),
               ...w.settings.masquerade.exclude.flatMap(addressesOf),
               ...w.blocks.flatMap((b) => addressesOf(b.prefix)),
               ...w.nodes.flatMap((n) => n.addresses),
+              ...w.pools.filter((x) => x.ready).flatMap((x) => addressesOf(x.cidr)),
             ]
           : [];
         expect(told).toEqual(new Set(wanted));
@@ -196,6 +242,7 @@ test("among a thousand nodes, one that comes or goes changes its own rows alone"
       block(`n${i}`, `10.${i >> 8}.${i & 255}.0/24`),
       block(`n${i}`, `fd00:${i}::/64`),
     ]).flat(),
+    pools: [],
   });
   const live = inside();
   live.become(cluster(1000));
@@ -210,8 +257,9 @@ test("among a thousand nodes, one that comes or goes changes its own rows alone"
 
 test("an origin names who asked: settings before blocks, blocks before nodes", () => {
   const live = inside();
-  const at = (s: Partial<Settings>): string[] => {
+  const at = (s: Partial<Settings>, pools: readonly IpPool[] = []): string[] => {
     live.become({
+      pools,
       settings: { ...DEFAULT_SETTINGS, ...s },
       nodes: [node("n1", "198.18.1.11"), node("n2", "10.244.2.7")],
       blocks: [block("n1", "10.244.1.0/24"), block("n2", "10.244.2.0/24")],
@@ -234,4 +282,8 @@ test("an origin names who asked: settings before blocks, blocks before nodes", (
     "198.18.1.11/32 <- Node n1 status.addresses",
   ]);
   expect(at({ masquerade: { ...on, enabled: false } })).toEqual([]);
+  expect(at({}, [pool("p", "10.244.0.0/16"), pool("q", "10.245.0.0/16", undefined, false)])).toEqual([
+    "10.244.0.0/16 <- IPPool p spec.cidr",
+    "198.18.1.11/32 <- Node n1 status.addresses",
+  ]);
 });

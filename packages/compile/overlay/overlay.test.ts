@@ -205,6 +205,114 @@ test("of several blocks the lowest has the tunnel's address; no pod gets what wo
   expect(addresses()).toEqual(["10.244.7.1/32", "fd00:7::1/128"]);
 });
 
+/** A block of a pool, or an address on loan from one. */
+function pooled(f: Fabric, node: string, prefix: string, tunnel?: string, lentFrom?: string): void {
+  const block = {
+    prefix: parsePrefix(prefix),
+    node,
+    pool: "p",
+    ...(tunnel === undefined ? {} : { tunnelAddress: parseIp(tunnel) }),
+    ...(lentFrom === undefined ? {} : { lentFrom: parsePrefix(lentFrom) }),
+    origin: { kind: "IPBlock", name: prefix },
+  };
+  f.database.write(() => f.blocks.put(block));
+}
+const routes = (f: Fabric): string[] =>
+  rows(f).flatMap((r) =>
+    r.kind === "route" && r.table === 254
+      ? [`${r.destination} ${r.type} via ${r.gateway} src ${r.source}`]
+      : [],
+  );
+
+test("pools: the end of the tunnel is what a block says, but for nodes that have podCIDRs of the family", () => {
+  const f = fabric(
+    { at: SELF.at, blocks: [] },
+    { n2: { at: ["198.18.2.12"], blocks: [] } },
+    { backend: "vxlan" },
+  );
+  pooled(f, "n2", "10.8.2.0/26", "10.8.2.9");
+  expect(routes(f)).toEqual(["10.8.2.0/26 unreachable via undefined src undefined"]);
+  expect(problems(f)[0]).toContain("node n1 has no IPv4 block for its end of the tunnel");
+  pooled(f, "n1", "10.8.1.0/26", "10.8.1.7");
+  expect(problems(f)).toEqual([]);
+  expect(routes(f)).toContain("10.8.2.0/26 unicast via 10.8.2.9 src 10.8.1.7");
+  expect(context(f)?.reserved).toEqual([parseIp("10.8.1.7")]);
+  // It moves: the new block says so, and for a moment both do.
+  pooled(f, "n1", "10.8.0.64/26", "10.8.0.65");
+  expect(routes(f)).toContain("10.8.2.0/26 unicast via 10.8.2.9 src 10.8.0.65");
+  pooled(f, "n1", "10.8.1.0/26");
+  expect(routes(f)).toContain("10.8.2.0/26 unicast via 10.8.2.9 src 10.8.0.65");
+  // A podCIDR comes: from then on it is what both ends derive.
+  f.database.write(() =>
+    f.blocks.put({ prefix: parsePrefix("10.244.1.0/24"), node: "n1", origin: { kind: "Node", name: "n1" } }),
+  );
+  expect(routes(f)).toContain("10.8.2.0/26 unicast via 10.8.2.9 src 10.244.1.1");
+  expect(context(f)?.reserved).toEqual(["10.8.0.65", "10.244.1.1"].map(parseIp));
+  // A peer that has not said which it is cannot be reached yet.
+  pooled(f, "n2", "10.8.2.0/26");
+  expect(problems(f)[0]).toContain("node n2 has not said yet which address its end of the tunnel has");
+});
+
+test("loans: the borrower's address is routed to it from everywhere, the lender too, and ends there", () => {
+  const all = { n2: { at: ["198.18.1.12"], blocks: [] }, n3: { at: ["198.18.2.13"], blocks: [] } };
+  const f = fabric({ at: ["198.18.1.11"], blocks: [] }, all);
+  pooled(f, "n1", "10.8.1.0/26", "10.8.1.1");
+  pooled(f, "n2", "10.8.2.0/26", "10.8.2.1");
+  pooled(f, "n3", "10.8.2.7/32", "10.8.2.7", "10.8.2.0/26");
+  pooled(f, "n1", "10.8.2.8/32", undefined, "10.8.2.0/26");
+  pooled(f, "n2", "10.8.1.9/32", undefined, "10.8.1.0/26");
+  expect(problems(f)).toEqual([]);
+  expect(routes(f).sort()).toEqual([
+    // Own: a block and a loan.
+    "10.8.1.0/26 unreachable via undefined src undefined",
+    // Lent by this node, to a neighbour.
+    "10.8.1.9/32 unicast via 198.18.1.12 src 198.18.1.11",
+    "10.8.2.0/26 unicast via 198.18.1.12 src 198.18.1.11",
+    "10.8.2.7/32 unicast via 10.8.2.7 src 10.8.1.1",
+    "10.8.2.8/32 unreachable via undefined src undefined",
+  ]);
+  // What pods at borrowed addresses send to nodes behind the tunnel finds the tunnel's table.
+  const rules = rows(f).flatMap((r) => (r.kind === "rule" ? [String(r.from)] : []));
+  expect(rules.sort()).toEqual(["10.8.1.0/26", "10.8.2.8/32"]);
+  expect(context(f)?.blocks).toEqual(["10.8.1.0/26", "10.8.2.8/32"].map(parsePrefix));
+});
+
+test("pools: a second family that comes live brings sysctls, tunnel and sources, and takes nothing away", () => {
+  const far = { n2: { at: ["198.18.2.12", "fd57:eff7:0:2::12"], blocks: ["10.244.2.0/24"] } };
+  const f = fabric({ at: SELF.at, blocks: ["10.244.1.0/24"] }, far);
+  const before = rows(f);
+  pooled(f, "n1", "fd00:8::40/122", "fd00:8::41");
+  pooled(f, "n2", "fd00:8::80/122", "fd00:8::81");
+  for (const row of before) expect(rows(f)).toContainEqual(row);
+  const added = rows(f).filter((r) => !before.some((b) => Bun.deepEquals(b, r)));
+  expect(added.map((r): string => r.kind).sort()).toEqual(
+    [
+      "sysctl",
+      "sysctl",
+      "route",
+      "masquerade-source",
+      "address",
+      "rule",
+      "neighbour",
+      "route",
+      "route",
+      "masquerade-inside",
+      "masquerade-inside",
+    ].sort(),
+  );
+  expect(throughTunnel(f)).toEqual(["198.18.2.12/32", "fd57:eff7:0:2::12/128"]);
+  expect(context(f)?.sources).toEqual({ 4: parseIp("198.18.1.11"), 6: parseIp("fd57:eff7:0:1::11") });
+});
+
+test("a block of a pool is inside of the cluster without being listed; one of nobody is a problem with a way out", () => {
+  const clusterCIDRs = [parsePrefix("10.244.0.0/16"), parsePrefix("fd00:10:244::/48")];
+  const f = fabric(SELF, {}, { clusterCIDRs });
+  pooled(f, "n1", "10.8.1.0/26", "10.8.1.1");
+  expect(problems(f)).toEqual([]);
+  pooled(f, "gone", "10.8.2.0/26");
+  expect(problems(f)).toEqual(["block 10.8.2.0/26 belongs to node gone, which does not exist"]);
+});
+
 test("a family that no pod of the node has is left as the machine has it", () => {
   const sysctls = (blocks: readonly string[]) =>
     rows(fabric({ ...SELF, blocks }, {})).flatMap((r) =>

@@ -1,7 +1,7 @@
 /**
  * vxlan (RFC 7348): every peer's tunnel end, its Ethernet address and its inner address are known beforehand,
  * so nothing is flooded or learned. A peer's VTEP address follows from its name, its inner address from its
- * blocks; one forwarding entry a peer says which outer address it is behind, one neighbour entry a family
+ * podCIDRs or stands in a block; one forwarding entry a peer says which outer address it is behind, one neighbour entry a family
  * says which Ethernet address the gateway has.
  *
  * Pods talk to other nodes' own addresses through the tunnel too, by a table of its own that only packets from
@@ -151,7 +151,9 @@ export const vxlan: Backend = {
       source === undefined
         ? `node ${local.node.name} has no IPv${family} block for its end of the tunnel`
         : gateway === undefined
-          ? `the block has no room for the tunnel's own address (four addresses at least)`
+          ? block.pool === undefined
+            ? `the block has no room for the tunnel's own address (four addresses at least)`
+            : `node ${peer.node.name} has not said yet which address its end of the tunnel has`
           : differentFamilies(local, peer.node);
     return {
       problem: {
