@@ -1,5 +1,6 @@
 /** Sets of prefixes as few prefixes that do not overlap. */
 import {
+  addressAt,
   bitsOf,
   compareIp,
   contains,
@@ -9,6 +10,7 @@ import {
   type Prefix,
   prefixIp,
   prefixLength,
+  prefixSize,
 } from "@weft/base";
 
 /** By address, the wider first: what contains a prefix comes before it. */
@@ -37,6 +39,17 @@ export function merged(prefixes: readonly Prefix[]): Prefix[] {
     kept.push(next);
   }
   return kept;
+}
+
+/** What is left of a prefix without those that lie in it, in as few prefixes as can be. */
+export function without(prefix: Prefix, holes: readonly Prefix[]): Prefix[] {
+  const inside = holes.filter((hole) => contains(prefix, hole));
+  if (inside.length === 0) return [prefix];
+  if (inside.includes(prefix)) return [];
+  const length = prefixLength(prefix) + 1;
+  const low = makePrefix(prefixIp(prefix), length);
+  const high = makePrefix(addressAt(prefix, prefixSize(prefix) / 2n), length);
+  return [...without(low, inside), ...without(high, inside)];
 }
 
 /** `a` is the lower and `b` the upper half of one prefix. */

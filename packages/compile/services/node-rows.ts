@@ -1,7 +1,8 @@
 /** Rows that a node has because it proxies services at all: its own addresses, its pods' ranges, the services' ranges. */
-import { contains, type IpAddress, type Prefix, prefixIp } from "@weft/base";
+import { contains, type IpAddress, overlaps, type Prefix, prefixIp } from "@weft/base";
 import type {
   Block,
+  IpPool,
   Node,
   NodePortAddressRow,
   NodeSourceRow,
@@ -13,7 +14,7 @@ import type {
   Settings,
   UnderlayLink,
 } from "@weft/model";
-import { merged, outermost } from "./disjoint.ts";
+import { merged, outermost, without } from "./disjoint.ts";
 
 export interface NodeFacts {
   readonly rows: readonly (NodeSourceRow | NodePortAddressRow)[];
@@ -63,26 +64,43 @@ export function addressRows(node: Node, settings: Settings, links: readonly Unde
 
 /**
  * Ranges of pods. Without blocks of its own (another network plugin hands out addresses) every pod of the cluster
- * counts as one of this node, where clusterCIDRs say which those are.
+ * counts as one of this node, where clusterCIDRs say which those are. An address that is lent to another node is one of
+ * that node. Pools are ranges of the cluster whether they are listed or not.
  */
-export function podRanges(own: readonly Block[], all: readonly Block[], settings: Settings): PodRangeRow[] {
-  const rows = (
-    role: PodRangeRow["role"],
-    ranges: readonly Prefix[],
-    from: readonly Block[],
-  ): PodRangeRow[] =>
-    merged(ranges).map((prefix) => {
-      const block = from.find((b) => contains(prefix, b.prefix));
-      return { kind: "pod-range", role, prefix, origin: block?.origin ?? setting("clusterCIDRs") };
-    });
-  const prefixes = (blocks: readonly Block[]): Prefix[] => blocks.map((b) => b.prefix);
-  const { clusterCIDRs } = settings;
-  const cluster =
-    clusterCIDRs.length > 0 ? rows("cluster", clusterCIDRs, []) : rows("cluster", prefixes(all), all);
+export function podRanges(
+  own: readonly Block[],
+  all: readonly Block[],
+  pools: readonly IpPool[],
+  settings: Settings,
+): PodRangeRow[] {
+  const listed = settings.clusterCIDRs.map(
+    (prefix, i): Range => ({ prefix, origin: setting(`clusterCIDRs[${i}]`) }),
+  );
+  const held = new Set(own.map((b) => b.prefix));
+  const lent = all.flatMap((b) => (b.lentFrom !== undefined && held.has(b.lentFrom) ? [b.prefix] : []));
+  const local = own.flatMap(({ prefix, origin }) =>
+    without(prefix, lent).map((part): Range => ({ prefix: part, origin })),
+  );
+  const ofPools = pools
+    .filter((p) => p.ready)
+    .map(({ cidr, origin }): Range => ({ prefix: cidr, origin: { ...origin, field: "spec.cidr" } }));
   return [
-    ...(own.length > 0 ? rows("local", prefixes(own), own) : rows("local", clusterCIDRs, [])),
-    ...cluster,
+    ...rows("local", own.length > 0 ? local : listed),
+    ...rows("cluster", [...(listed.length > 0 ? listed : all), ...ofPools]),
   ];
+}
+
+interface Range {
+  readonly prefix: Prefix;
+  readonly origin: Origin;
+}
+
+function rows(role: PodRangeRow["role"], ranges: readonly Range[]): PodRangeRow[] {
+  return merged(ranges.map((r) => r.prefix)).map((prefix) => {
+    // Several that came to one: the first of them speaks.
+    const range = ranges.find((r) => overlaps(prefix, r.prefix));
+    return { kind: "pod-range", role, prefix, origin: range?.origin ?? setting("clusterCIDRs") };
+  });
 }
 
 export function rangeRows(ranges: readonly ServiceRange[], settings: Settings): ServiceAddressRow[] {

@@ -1,16 +1,17 @@
 import { describe, expect, test } from "bun:test";
-import { parsePrefix } from "@weft/base";
+import { contains, parsePrefix } from "@weft/base";
 import {
   DEFAULT_SERVICE_SETTINGS,
   DEFAULT_SETTINGS,
   type EndpointSlice,
+  originText,
   type Service,
   serviceKey,
   serviceName,
   servicePlanKey,
 } from "@weft/model";
 import fc from "fast-check";
-import { merged, outermost } from "./disjoint.ts";
+import { merged, outermost, without } from "./disjoint.ts";
 import type { Services } from "./services.ts";
 import {
   at,
@@ -319,6 +320,64 @@ describe("the node's rows", () => {
     expect(of(s, "pod-range")).toEqual(["cluster 10.0.0.0/8", "local 10.0.0.0/8"]);
   });
 
+  test("pools are ranges of the cluster; addresses on loan are pods of the node that has them", () => {
+    const s = compiled([], [], { clusterCIDRs: [parsePrefix("10.244.0.0/16")] });
+    const put = (prefix: string, node: string, lentFrom?: string): void =>
+      s.database.write(() => {
+        s.blocks.put({
+          prefix: parsePrefix(prefix),
+          node,
+          pool: "p",
+          ...(lentFrom === undefined ? {} : { lentFrom: parsePrefix(lentFrom) }),
+          origin: { kind: "IPBlock", name: prefix },
+        });
+      });
+    const pool = (ready: boolean): void =>
+      s.database.write(() => {
+        s.pools.put({
+          name: "p",
+          uid: "u",
+          cidr: parsePrefix("10.8.0.0/16"),
+          blockSize: 29,
+          nodeSelector: [],
+          namespaceSelector: [],
+          natOutgoing: undefined,
+          disabled: false,
+          ready,
+          created: 0,
+          origin: { kind: "IPPool", name: "p" },
+        });
+      });
+    pool(false);
+    put("10.8.1.0/29", "here");
+    put("10.8.2.0/29", "far");
+    const before = [
+      "cluster 10.244.0.0/16",
+      "local 10.244.1.0/24",
+      "local 10.8.1.0/29",
+      "local fd00:244:1::/64",
+    ];
+    expect(of(s, "pod-range")).toEqual(before);
+    pool(true);
+    put("10.8.2.4/32", "here", "10.8.2.0/29");
+    put("10.8.1.5/32", "far", "10.8.1.0/29");
+    expect(of(s, "pod-range").sort()).toEqual(
+      [
+        "cluster 10.244.0.0/16",
+        "cluster 10.8.0.0/16",
+        "local 10.244.1.0/24",
+        "local 10.8.1.0/30",
+        "local 10.8.1.4/32",
+        "local 10.8.1.6/31",
+        "local 10.8.2.4/32",
+        "local fd00:244:1::/64",
+      ].sort(),
+    );
+    const origins = rows(s).flatMap((r) => (r.kind === "pod-range" ? [originText(r.origin)] : []));
+    expect(origins).toContain("IPPool p spec.cidr");
+    expect(origins).toContain("IPBlock 10.8.1.0/29");
+  });
+
   test("a node that is not there, and an address on no link, are problems", () => {
     const s = compiled([], []);
     s.database.write(() => s.underlay.delete("eth0"));
@@ -354,6 +413,21 @@ describe("prefixes", () => {
           expect(sizes).toBe(covered(result).size);
         }
         expect(merged(prefixes).length).toBeLessThanOrEqual(outermost(prefixes).length);
+      }),
+    );
+  });
+  test("with holes cover what is left, each once", () => {
+    fc.assert(
+      fc.property(some, (prefixes) => {
+        const [whole, ...rest] = prefixes.toSorted(
+          (a, b) => Number(a.split("/")[1]) - Number(b.split("/")[1]),
+        );
+        if (whole === undefined) return;
+        const holes = rest.filter((p) => contains(whole, p));
+        const left = without(whole, holes);
+        const wanted = new Set([...covered([whole])].filter((n) => !covered(holes).has(n)));
+        expect(covered(left)).toEqual(wanted);
+        expect(left.reduce((n, p) => n + 2 ** (32 - Number(p.split("/")[1])), 0)).toBe(wanted.size);
       }),
     );
   });

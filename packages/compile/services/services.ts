@@ -1,7 +1,7 @@
 /**
  * The services compiler: everything that a node holds so that services' addresses lead to their endpoints.
  *
- *   self, nodes, blocks, underlay, ranges --> own facts: source, node port addresses, ranges
+ *   self, nodes, blocks, pools, underlay, ranges --> own facts: source, node port addresses, ranges
  *   self, nodes -----------------------------> context -+
  *   services, slices by service ------------------------+-> cluster facts: frontends, addresses, hairpins
  *                                                       +-> external facts: frontends, health checks
@@ -18,6 +18,7 @@ import {
   type Block,
   type EndpointSlice,
   type HairpinRow,
+  type IpPool,
   type Node,
   type Origin,
   type Problem,
@@ -89,6 +90,7 @@ export interface Services {
   readonly database: Database;
   readonly self: Table<ServiceSelf>;
   readonly nodes: Table<Node>;
+  readonly pools: Table<IpPool>;
   readonly blocks: Table<Block>;
   readonly underlay: Table<UnderlayLink>;
   readonly ranges: Table<ServiceRange>;
@@ -129,6 +131,7 @@ export function createServices(options: ServicesOptions): Services {
   const database = createDatabase(options);
   const self = createTable<ServiceSelf>(database, { name: "self", key: (r) => r.key });
   const nodes = createTable<Node>(database, { name: "nodes", key: (r) => r.name });
+  const pools = createTable<IpPool>(database, { name: "pools", key: (r) => r.name });
   const blocks = createTable<Block>(database, {
     name: "blocks",
     key: (r) => r.prefix,
@@ -175,7 +178,7 @@ export function createServices(options: ServicesOptions): Services {
     key: (f) => f.key,
     indexes: PROBLEMS,
     rows({ name, settings }, read) {
-      const pods = podRanges(read.where(blocks, "node", name), read.all(blocks), settings);
+      const pods = podRanges(read.where(blocks, "node", name), read.all(blocks), read.all(pools), settings);
       return [...pods, ...rangeRows(read.all(ranges), settings)].map(rowFact);
     },
   });
@@ -242,6 +245,7 @@ export function createServices(options: ServicesOptions): Services {
     database,
     self,
     nodes,
+    pools,
     blocks,
     underlay,
     ranges,
