@@ -13,7 +13,7 @@
  * in its stream; so a run repeats what the same requests met before, however they are interleaved.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Credentials } from "../credentials/index.ts";
 import { socketUrl } from "../unix-socket.ts";
 import { dice, pick, type Rates } from "./dice.ts";
@@ -73,7 +73,7 @@ export interface FaultProxy {
   set(faults: Rates<Fault>): void;
   /** That, to the next request (or event of a watch) for which it can be, and which is like this. */
   once(fault: Fault, like?: { readonly method?: string; readonly path?: RegExp }): void;
-  /** Breaks all connections that there are. */
+  /** Breaks all connections that there are; streams as far as FaultyEvents says. */
   cutAll(): void;
   stop(): Promise<void>;
 }
@@ -110,6 +110,8 @@ class HttpProxy implements FaultProxy {
   readonly #target: (request: Request, signal: AbortSignal) => Promise<Response>;
   readonly #server = createServer((incoming, outgoing) => void this.#serve(incoming, outgoing));
   readonly #streams = new Set<FaultyEvents>();
+  /** Connections of requests that are no streams. */
+  readonly #busy = new Set<Socket>();
   readonly #counts = new Map<string, number>();
   #faults: Rates<Fault>;
   #scripted: { fault: Fault; method?: string; path?: RegExp }[] = [];
@@ -149,12 +151,14 @@ class HttpProxy implements FaultProxy {
 
   cutAll(): void {
     for (const stream of [...this.#streams]) stream.cut();
-    this.#server.closeAllConnections();
+    for (const socket of this.#busy) socket.destroy();
+    this.#server.closeIdleConnections();
   }
 
   async stop(): Promise<void> {
     const closed = new Promise<void>((done) => this.#server.close(() => done()));
-    this.cutAll();
+    for (const stream of [...this.#streams]) stream.cut();
+    this.#server.closeAllConnections();
     await closed;
   }
 
@@ -176,6 +180,7 @@ class HttpProxy implements FaultProxy {
   async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const gone = new AbortController();
     outgoing.on("close", () => gone.abort());
+    this.#busy.add(incoming.socket);
     try {
       const body = Buffer.concat(await Array.fromAsync(incoming as AsyncIterable<Uint8Array>));
       const { method = "GET" } = incoming;
@@ -207,6 +212,8 @@ class HttpProxy implements FaultProxy {
     } catch {
       // The target is away, or the client is.
       incoming.socket.destroy();
+    } finally {
+      this.#busy.delete(incoming.socket);
     }
   }
 
@@ -230,6 +237,7 @@ class HttpProxy implements FaultProxy {
       (value) => this.#choose(asked, value, (fault) => EVENTS.has(fault)) as EventFault | undefined,
     );
     this.#streams.add(events);
+    if (outgoing.socket !== null) this.#busy.delete(outgoing.socket);
     const reader = response.body?.getReader();
     signal.addEventListener("abort", () => void reader?.cancel().catch(() => {}), { once: true });
     try {

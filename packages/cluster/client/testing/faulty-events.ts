@@ -4,7 +4,8 @@
  * An API server gives a watch every change after its version, in order. Whatever is done to a stream here, what a client
  * can build on is kept, so that a client that is right ends up with the server's state:
  *
- * - events of one object keep their order, and what is held back comes before a bookmark and before the stream ends;
+ * - events of one object keep their order, and what is held back comes before a bookmark and before the stream ends, for
+ *   which reason a stream in which anything was held back is not broken but ended, be it in the middle of a line;
  * - a dropped event ends the stream: nothing later passes, so that a client that asks again gets it.
  *
  * "swallow" is the exception. No version tells that one is missing (they are not consecutive, and mean nothing to a
@@ -61,6 +62,8 @@ export class FaultyEvents {
   #held: { readonly key: string; readonly line: string; left: number }[] = [];
   readonly #earlier: string[] = [];
   #timer: Timer | undefined;
+  /** Later events have come before earlier ones: were these lost now, nobody would ask for them again. */
+  #reordered = false;
   #over = false;
 
   /** `choose` says what is done to an event, given a roll of the dice. */
@@ -101,6 +104,7 @@ export class FaultyEvents {
   }
 
   #hold(key: string, line: string): void {
+    this.#reordered = true;
     const before = this.#held.filter((held) => held.key === key).map(({ left }) => left);
     this.#held.push({ key, line, left: Math.max(1 + Math.floor(this.#roll() * 4), ...before) });
     this.#timer ??= setTimeout(() => this.flush(), LONGEST_HELD);
@@ -128,7 +132,8 @@ export class FaultyEvents {
     this.flush();
     this.#over = true;
     if (beginning !== "") this.#sink.write(beginning);
-    this.#sink.cut();
+    if (this.#reordered) this.#sink.end();
+    else this.#sink.cut();
   }
 
   #pass(key: string, line: string): void {
