@@ -50,11 +50,11 @@ export interface HeldAddress {
 export type HoldRequest = Pick<HeldAddress, "block" | "loan" | "node" | "pod">;
 
 export interface PoolRecords {
-  /** All, in the order in which they were opened first. */
+  /** All, in the order in which they came. */
   blocks(): readonly BlockRecord[];
   block(prefix: Prefix): BlockRecord | undefined;
-  /** Opens a block, or gives one that is there another uid and state "open"; together with what is held in it. */
-  open(record: Omit<BlockRecord, "state" | "deleting">, held?: readonly Omit<HeldAddress, "since">[]): void;
+  /** Takes a block in, or gives one that is there another uid and state; together with what is held in it. */
+  put(record: Omit<BlockRecord, "deleting">, held?: readonly Omit<HeldAddress, "since">[]): void;
   /** `deleting` is kept unless it is given. False when there is no such block. */
   setState(prefix: Prefix, state: BlockState, deleting?: string): boolean;
   /** Throws "busy" while anybody has an address of it. False when there was none. */
@@ -149,19 +149,16 @@ export class SqlitePoolRecords implements PoolRecords {
     return this.#blockMap.get(prefix);
   }
 
-  open(
-    record: Omit<BlockRecord, "state" | "deleting">,
-    held: readonly Omit<HeldAddress, "since">[] = [],
-  ): void {
-    const { prefix, uid, pool, poolUid, poolCidr, loan } = record;
+  put(record: Omit<BlockRecord, "deleting">, held: readonly Omit<HeldAddress, "since">[] = []): void {
+    const { prefix, uid, pool, poolUid, poolCidr, state, loan } = record;
     this.#change(() => {
-      this.#s.open.run({
+      this.#s.put.run({
         prefix,
         uid,
         pool,
         pool_uid: poolUid,
         pool_cidr: poolCidr,
-        state: "open",
+        state,
         deleting: null,
         loan: loan?.id ?? null,
         lent_from: loan?.lender ?? null,
@@ -265,11 +262,12 @@ const toHeld = ({ loan, pod, ...row }: HeldRow): HeldAddress => ({
 function prepare(db: Database) {
   return {
     blocks: db.query<BlockRow, []>("SELECT * FROM pool_block ORDER BY number"),
-    open: db.query<void, BlockRow>(
+    put: db.query<void, BlockRow>(
       `INSERT INTO pool_block (prefix, uid, pool, pool_uid, pool_cidr, state, deleting, loan, lent_from, wanted)
        VALUES ($prefix, $uid, $pool, $pool_uid, $pool_cidr, $state, $deleting, $loan, $lent_from, $wanted)
        ON CONFLICT (prefix) DO UPDATE SET uid = excluded.uid, pool = excluded.pool, pool_uid = excluded.pool_uid,
-         pool_cidr = excluded.pool_cidr, state = excluded.state, deleting = NULL, loan = excluded.loan,
+         pool_cidr = excluded.pool_cidr, state = excluded.state, loan = excluded.loan,
+         deleting = CASE WHEN uid = excluded.uid THEN deleting END,
          lent_from = excluded.lent_from, wanted = excluded.wanted`,
     ),
     setState: db.query<void, [string, string | null, string]>(

@@ -1,4 +1,5 @@
 /** What an agent says of itself: the answer to GET /v1/status on its socket. */
+import type { IpAddress, Prefix } from "@weft/base";
 import type { NodeContext, Origin, UnderlayLink, Workload } from "./nouns.ts";
 import type { PeerPath, PlanKind, Problem } from "./plan.ts";
 import type { ServicesStatus } from "./service-status.ts";
@@ -40,6 +41,40 @@ export interface ForeignChain {
   readonly hasDropRules: boolean;
 }
 
+/** What a node has of address pools. */
+export interface PoolsStatus {
+  /** False in a cluster without pools. */
+  readonly enabled: boolean;
+  /** False while the API server is away: pods get addresses of the node's own blocks alone. */
+  readonly current: boolean;
+  readonly blocks: readonly {
+    readonly prefix: Prefix;
+    readonly pool: string;
+    /** closed: it is going back. lost: another node has it, or nobody. */
+    readonly state: "open" | "closed" | "lost";
+    readonly used: number;
+    readonly free: number;
+    readonly tunnelAddress: IpAddress | undefined;
+    readonly lent: readonly {
+      readonly address: IpAddress;
+      readonly node: string;
+      readonly pod: string | undefined;
+    }[];
+  }[];
+  /** Single addresses of other nodes' blocks. */
+  readonly borrowed: readonly {
+    readonly address: IpAddress;
+    readonly pool: string;
+    readonly block: Prefix;
+    readonly lender: string | undefined;
+    readonly state: "open" | "closed" | "lost";
+    readonly used: boolean;
+    readonly pod: string | undefined;
+  }[];
+  readonly waitingFor: string | undefined;
+  readonly problems: readonly string[];
+}
+
 export interface AgentStatus {
   readonly version: string;
   readonly node: string;
@@ -70,6 +105,8 @@ export interface AgentStatus {
   /** Bad manifests and the like, each with its file. */
   readonly sourceErrors: readonly string[];
   readonly services: ServicesStatus;
+  /** Absent where the cluster's state comes from a directory. */
+  readonly pools?: PoolsStatus;
 }
 
 /** One difference between plan and kernel: the answer to GET /v1/drift is a list of these. */

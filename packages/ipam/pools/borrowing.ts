@@ -1,0 +1,264 @@
+/**
+ * Asking other nodes for single addresses. Requests for one pool go together: one write to a lender's block asks for all
+ * that wait, and one answer gives as many as it has. A lender that does not answer in time is left, and what was asked of
+ * it is returned, granted or not (loans.ts).
+ */
+import { describeError, hasCode, hostPrefix, type IpAddress, type Prefix } from "@weft/base";
+import { blockName, type IpBlock, type IpPool, type Loan } from "@weft/model";
+import { isOlder } from "./known-blocks.ts";
+import type { Parts } from "./parts.ts";
+
+/** Requests in one write, and lenders that one request is put to. */
+const BATCH = 16;
+const LENDERS = 6;
+const ATTEMPTS = 8;
+
+export interface LoanWish {
+  readonly id: string;
+  readonly wanted: IpAddress | undefined;
+  readonly tunnel: boolean;
+  readonly pod: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** An address that is in the ledger now; or why there is none. */
+export type LoanAnswer =
+  | { readonly address: IpAddress; readonly lender: string }
+  | { readonly refused: string; readonly by: string | undefined }
+  /** Nobody has that block: it can be claimed. */
+  | { readonly free: Prefix };
+
+interface Queued {
+  readonly wish: LoanWish;
+  readonly done: (answer: LoanAnswer) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+export class Borrowing {
+  readonly #p: Parts;
+  /** Requests whose answer somebody waits for. */
+  readonly #awaited = new Set<string>();
+  readonly #promised = new Set<string>();
+  readonly #queues = new Map<string, Queued[]>();
+  #listeners: (() => void)[] = [];
+
+  constructor(parts: Parts) {
+    this.#p = parts;
+  }
+
+  awaited = (id: string): boolean => this.#awaited.has(id);
+  /** Granted, and about to be taken by who asked. */
+  promised = (id: string): boolean => this.#promised.has(id);
+
+  /** Whoever asked has taken what was granted, or does not want it any more. */
+  settled(id: string): void {
+    if (this.#promised.delete(id)) this.#p.wake();
+  }
+
+  /** Blocks are known anew: there may be answers. */
+  told(): void {
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  /** Any address of the pool. */
+  any(pool: IpPool, wish: LoanWish): Promise<LoanAnswer> {
+    return new Promise((done, failed) => {
+      const queue = this.#queues.get(pool.name);
+      const queued = { wish, done, failed };
+      if (queue !== undefined) {
+        queue.push(queued);
+        return;
+      }
+      this.#queues.set(pool.name, [queued]);
+      // Those that come in the same moment are asked for together.
+      queueMicrotask(() => void this.#serve(pool));
+    });
+  }
+
+  /** That very address, of whoever has its block. */
+  async wanted(pool: IpPool, block: Prefix, wish: LoanWish): Promise<LoanAnswer> {
+    const answers = await this.#ask(pool, block, [wish]);
+    return answers.get(wish.id) as LoanAnswer;
+  }
+
+  async #serve(pool: IpPool): Promise<void> {
+    for (;;) {
+      const round = this.#queues.get(pool.name)?.splice(0) ?? [];
+      if (round.length === 0) break;
+      try {
+        await this.#round(pool, round);
+      } catch (error) {
+        for (const { failed } of round) failed(error);
+      }
+    }
+    this.#queues.delete(pool.name);
+  }
+
+  async #round(pool: IpPool, round: readonly Queued[]): Promise<void> {
+    const { prefixes } = await this.#p.finder.lenders(pool.name);
+    let open = [...round];
+    const why: { refused: string; by: string | undefined }[] = [];
+    for (const lender of prefixes.slice(0, LENDERS)) {
+      open = open.filter(({ wish }) => !wish.signal.aborted);
+      const batch = open.slice(0, BATCH);
+      if (batch.length === 0) break;
+      const answers = await this.#ask(
+        pool,
+        lender,
+        batch.map((q) => q.wish),
+      );
+      for (const queued of batch) {
+        const answer = answers.get(queued.wish.id);
+        if (answer === undefined || "refused" in answer) {
+          if (answer !== undefined) why.push(answer);
+          continue;
+        }
+        open.splice(open.indexOf(queued), 1);
+        queued.done(answer);
+      }
+    }
+    const last = why.at(-1) ?? { refused: "no other node has a block of it", by: undefined };
+    for (const { done } of open) done(last);
+  }
+
+  async #ask(pool: IpPool, lender: Prefix, wishes: readonly LoanWish[]): Promise<Map<string, LoanAnswer>> {
+    const { ledger, step, wake } = this.#p;
+    const all = (answer: LoanAnswer): Map<string, LoanAnswer> => new Map(wishes.map((w) => [w.id, answer]));
+    for (const { id } of wishes) this.#awaited.add(id);
+    try {
+      const asked = await this.#write(pool, lender, wishes);
+      if (asked === undefined) return all({ free: lender });
+      if (typeof asked === "string") return all({ refused: asked, by: undefined });
+      const block = await this.#answered(asked, wishes);
+      step("borrow:granted");
+      const answers = new Map<string, LoanAnswer>();
+      for (const wish of wishes) {
+        const entry = block?.loans.find((l) => l.id === wish.id && !l.returned);
+        const by = block?.node;
+        if (block === undefined) {
+          answers.set(wish.id, { free: lender });
+        } else if (entry === undefined) {
+          answers.set(wish.id, { refused: "the request was taken out of the block", by });
+        } else if (entry.address === undefined) {
+          const refused = entry.refused ?? `node ${by} has not answered`;
+          answers.set(wish.id, { refused, by });
+        } else {
+          this.#take(pool, block, wish, entry.address);
+          answers.set(wish.id, { address: entry.address, lender: by ?? "" });
+        }
+      }
+      if (wishes.some((w) => ledger.pools.blocks().some((r) => r.loan?.id === w.id))) step("borrow:opened");
+      return answers;
+    } finally {
+      for (const { id } of wishes) this.#awaited.delete(id);
+      wake();
+    }
+  }
+
+  #take(pool: IpPool, block: IpBlock, { id, wanted, tunnel, pod }: LoanWish, address: IpAddress): void {
+    const { ledger, node } = this.#p;
+    const prefix = hostPrefix(address);
+    this.#promised.add(id);
+    ledger.pools.put(
+      {
+        prefix,
+        uid: block.uid,
+        pool: pool.name,
+        poolUid: block.poolUid,
+        poolCidr: pool.cidr,
+        state: "open",
+        loan: { id, lender: block.prefix, wanted: wanted !== undefined },
+      },
+      tunnel ? [{ address, block: prefix, loan: undefined, node, pod: undefined }] : [],
+    );
+    this.#p.tell({ type: "borrowed", address, pool: pool.name, lender: block.node ?? "", pod });
+  }
+
+  /** The block with the requests in it; undefined when there is none; a text when it is nobody's to ask. */
+  async #write(
+    pool: IpPool,
+    lender: Prefix,
+    wishes: readonly LoanWish[],
+  ): Promise<IpBlock | string | undefined> {
+    const { api, node, signal, known, written, step, logger } = this.#p;
+    let last: unknown;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const block = await api.block(blockName(lender), signal);
+      if (block === undefined) return undefined;
+      known.learn(block);
+      written(block);
+      if (block.node === undefined) return `the node of block ${lender} is gone`;
+      if (block.poolUid !== pool.uid) return `block ${lender} is of an earlier pool ${pool.name}`;
+      if (block.node === node) return `block ${lender} is this node's own`;
+      const missing = wishes.filter((w) => !block.loans.some((l) => l.id === w.id));
+      if (missing.length === 0) return block;
+      step("borrow:ask");
+      try {
+        const asked = await api.replace(
+          { ...block, loans: [...block.loans, ...missing.map((w) => requestOf(w, node))] },
+          signal,
+        );
+        step("borrow:asked");
+        known.learn(asked);
+        written(asked);
+        return asked;
+      } catch (error) {
+        if (hasCode(error, "permission") || hasCode(error, "invalid")) throw error;
+        last = error;
+        logger.info("a lender's block is read again", { block: lender, why: describeError(error) });
+      }
+    }
+    throw last;
+  }
+
+  /** The block once all of these are answered, or as it is when the time is up. */
+  async #answered(asked: IpBlock, wishes: readonly LoanWish[]): Promise<IpBlock | undefined> {
+    const { api, clock, times, signal, known, written } = this.#p;
+    const until = clock.monotonic() + times.answer;
+    let block: IpBlock | undefined = asked;
+    let read = clock.monotonic();
+    for (;;) {
+      const open = wishes.filter((w) => !isAnswered(block, w.id));
+      const waiting = open.some((w) => !w.signal.aborted);
+      if (open.length === 0 || !waiting || clock.monotonic() >= until) return block;
+      await this.#news(Math.min(times.poll, until - clock.monotonic()));
+      signal.throwIfAborted();
+      const told = known.get(asked.name);
+      if (told !== undefined && block !== undefined && !isOlder(told.resourceVersion, block.resourceVersion))
+        block = told;
+      if (clock.monotonic() - read < times.poll) continue;
+      block = await api.block(asked.name, signal);
+      read = clock.monotonic();
+      known.replace(asked.name, block);
+      if (block !== undefined) written(block);
+    }
+  }
+
+  #news(most: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#p.clock.setTimeout(resolve, Math.max(1, most));
+      this.#listeners.push(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+function isAnswered(block: IpBlock | undefined, id: string): boolean {
+  const entry = block?.loans.find((l) => l.id === id);
+  return entry === undefined || entry.address !== undefined || entry.refused !== undefined || entry.returned;
+}
+
+const requestOf = ({ id, wanted, tunnel, pod }: LoanWish, node: string): Loan => ({
+  id,
+  node,
+  wanted,
+  address: undefined,
+  refused: undefined,
+  returned: false,
+  tunnel,
+  pod,
+});
