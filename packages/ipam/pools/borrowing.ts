@@ -14,7 +14,6 @@ const LENDERS = 6;
 const ATTEMPTS = 8;
 
 export interface LoanWish {
-  readonly id: string;
   readonly wanted: IpAddress | undefined;
   readonly tunnel: boolean;
   readonly pod: string | undefined;
@@ -23,10 +22,15 @@ export interface LoanWish {
 
 /** An address that is in the ledger now; or why there is none. */
 export type LoanAnswer =
-  | { readonly address: IpAddress; readonly lender: string }
+  | { readonly address: IpAddress; readonly lender: string; readonly id: string }
   | { readonly refused: string; readonly by: string | undefined }
   /** Nobody has that block: it can be claimed. */
   | { readonly free: Prefix };
+
+/** A wish as it is put to one lender: to the next one it goes with another id, so that each answer is told apart. */
+interface Asked extends LoanWish {
+  readonly id: string;
+}
 
 interface Queued {
   readonly wish: LoanWish;
@@ -79,8 +83,8 @@ export class Borrowing {
 
   /** That very address, of whoever has its block. */
   async wanted(pool: IpPool, block: Prefix, wish: LoanWish): Promise<LoanAnswer> {
-    const answers = await this.#ask(pool, block, [wish]);
-    return answers.get(wish.id) as LoanAnswer;
+    const [answer] = await this.#ask(pool, block, [wish]);
+    return answer as LoanAnswer;
   }
 
   async #serve(pool: IpPool): Promise<void> {
@@ -109,10 +113,10 @@ export class Borrowing {
         lender,
         batch.map((q) => q.wish),
       );
-      for (const queued of batch) {
-        const answer = answers.get(queued.wish.id);
-        if (answer === undefined || "refused" in answer) {
-          if (answer !== undefined) why.push(answer);
+      for (const [i, queued] of batch.entries()) {
+        const answer = answers[i] as LoanAnswer;
+        if ("refused" in answer) {
+          why.push(answer);
           continue;
         }
         open.splice(open.indexOf(queued), 1);
@@ -123,41 +127,37 @@ export class Borrowing {
     for (const { done } of open) done(last);
   }
 
-  async #ask(pool: IpPool, lender: Prefix, wishes: readonly LoanWish[]): Promise<Map<string, LoanAnswer>> {
-    const { ledger, step, wake } = this.#p;
-    const all = (answer: LoanAnswer): Map<string, LoanAnswer> => new Map(wishes.map((w) => [w.id, answer]));
-    for (const { id } of wishes) this.#awaited.add(id);
+  /** The answers to these wishes, in their order. */
+  async #ask(pool: IpPool, lender: Prefix, wishes: readonly LoanWish[]): Promise<LoanAnswer[]> {
+    const { step, wake, newId } = this.#p;
+    const asked = wishes.map((wish): Asked => ({ ...wish, id: newId() }));
+    for (const { id } of asked) this.#awaited.add(id);
     try {
-      const asked = await this.#write(pool, lender, wishes);
-      if (asked === undefined) return all({ free: lender });
-      if (typeof asked === "string") return all({ refused: asked, by: undefined });
-      const block = await this.#answered(asked, wishes);
+      const written = await this.#write(pool, lender, asked);
+      if (written === undefined) return asked.map(() => ({ free: lender }));
+      if (typeof written === "string") return asked.map(() => ({ refused: written, by: undefined }));
+      const block = await this.#answered(written, asked);
       step("borrow:granted");
-      const answers = new Map<string, LoanAnswer>();
-      for (const wish of wishes) {
-        const entry = block?.loans.find((l) => l.id === wish.id && !l.returned);
-        const by = block?.node;
-        if (block === undefined) {
-          answers.set(wish.id, { free: lender });
-        } else if (entry === undefined) {
-          answers.set(wish.id, { refused: "the request was taken out of the block", by });
-        } else if (entry.address === undefined) {
-          const refused = entry.refused ?? `node ${by} has not answered`;
-          answers.set(wish.id, { refused, by });
-        } else {
-          this.#take(pool, block, wish, entry.address);
-          answers.set(wish.id, { address: entry.address, lender: by ?? "" });
-        }
-      }
-      if (wishes.some((w) => ledger.pools.blocks().some((r) => r.loan?.id === w.id))) step("borrow:opened");
+      const answers = asked.map((one) => this.#answerTo(one, pool, lender, block));
+      if (answers.some((a) => "address" in a)) step("borrow:opened");
       return answers;
     } finally {
-      for (const { id } of wishes) this.#awaited.delete(id);
+      for (const { id } of asked) this.#awaited.delete(id);
       wake();
     }
   }
 
-  #take(pool: IpPool, block: IpBlock, { id, wanted, tunnel, pod }: LoanWish, address: IpAddress): void {
+  #answerTo(one: Asked, pool: IpPool, lender: Prefix, block: IpBlock | undefined): LoanAnswer {
+    if (block === undefined) return { free: lender };
+    const by = block.node;
+    const entry = block.loans.find((l) => l.id === one.id && !l.returned);
+    if (entry === undefined) return { refused: "the request was taken out of the block", by };
+    if (entry.address === undefined) return { refused: entry.refused ?? `node ${by} has not answered`, by };
+    this.#take(pool, block, one, entry.address);
+    return { address: entry.address, lender: by ?? "", id: one.id };
+  }
+
+  #take(pool: IpPool, block: IpBlock, { id, wanted, tunnel, pod }: Asked, address: IpAddress): void {
     const { ledger, node } = this.#p;
     const prefix = hostPrefix(address);
     this.#promised.add(id);
@@ -180,7 +180,7 @@ export class Borrowing {
   async #write(
     pool: IpPool,
     lender: Prefix,
-    wishes: readonly LoanWish[],
+    wishes: readonly Asked[],
   ): Promise<IpBlock | string | undefined> {
     const { api, node, signal, known, written, step, logger } = this.#p;
     let last: unknown;
@@ -214,7 +214,7 @@ export class Borrowing {
   }
 
   /** The block once all of these are answered, or as it is when the time is up. */
-  async #answered(asked: IpBlock, wishes: readonly LoanWish[]): Promise<IpBlock | undefined> {
+  async #answered(asked: IpBlock, wishes: readonly Asked[]): Promise<IpBlock | undefined> {
     const { api, clock, times, signal, known, written } = this.#p;
     const until = clock.monotonic() + times.answer;
     let block: IpBlock | undefined = asked;
@@ -252,7 +252,7 @@ function isAnswered(block: IpBlock | undefined, id: string): boolean {
   return entry === undefined || entry.address !== undefined || entry.refused !== undefined || entry.returned;
 }
 
-const requestOf = ({ id, wanted, tunnel, pod }: LoanWish, node: string): Loan => ({
+const requestOf = ({ id, wanted, tunnel, pod }: Asked, node: string): Loan => ({
   id,
   node,
   wanted,

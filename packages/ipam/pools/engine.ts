@@ -16,6 +16,7 @@
  */
 import { describeError, type Family, familyOf, type Prefix, prefixIp, WeftError } from "@weft/base";
 import type { PoolsStatus, Workload } from "@weft/model";
+import type { BlockRecord } from "../pool-records.ts";
 import { Borrowing } from "./borrowing.ts";
 import { Claims } from "./claims.ts";
 import { KnownBlocks } from "./known-blocks.ts";
@@ -249,8 +250,9 @@ export class PoolEngine {
   #isServed(family: Family): boolean {
     const { ledger, view } = this.#p;
     const isOf = (prefix: Prefix): boolean => familyOf(prefix) === family;
-    const records = ledger.pools.blocks().filter((r) => isOf(r.prefix) && r.state === "open");
-    if (records.some((r) => r.loan === undefined && usablePoolOf(view(), r) !== undefined)) return true;
+    const records = ledger.pools.blocks().filter((r) => isOf(r.prefix));
+    const isUsable = (r: BlockRecord): boolean => r.state === "open" && usablePoolOf(view(), r) !== undefined;
+    if (records.some((r) => r.loan === undefined && isUsable(r))) return true;
     const ends = ledger.pools.held().filter((h) => h.loan === undefined);
     return records.some((r) => r.loan !== undefined && ends.some((h) => h.block === r.prefix));
   }
@@ -265,18 +267,18 @@ export class PoolEngine {
       return;
     }
     const failure = this.#failures.get(`family ${family}`);
-    if (this.#ensuring.has(family) || (failure !== undefined && failure.at > this.#p.clock.monotonic())) return;
+    if (this.#ensuring.has(family) || (failure !== undefined && failure.at > this.#p.clock.monotonic()))
+      return;
     this.#ensuring.add(family);
     const work = this.#try(`family ${family}`, async () => {
       for (const pool of pools) if ("block" in (await this.#claims.any(pool))) return;
       let why = "";
       for (const pool of pools) {
-        const id = this.#p.newId();
-        const wish = { id, wanted: undefined, tunnel: true, pod: undefined, signal: this.#abort.signal };
+        const wish = { wanted: undefined, tunnel: true, pod: undefined, signal: this.#abort.signal };
         const answer = await this.#borrowing.any(pool, wish);
         if ("refused" in answer) why = answer.refused;
         else if ("free" in answer) await this.#claims.exactly(pool, answer.free);
-        this.#borrowing.settled(id);
+        else this.#borrowing.settled(answer.id);
         if (this.#isServed(family)) return;
       }
       throw new WeftError("exhausted", `no block is free, and no address is lent: ${why}`);

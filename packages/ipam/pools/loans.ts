@@ -52,7 +52,9 @@ export class Loans {
       if (writes.length > 0 && object !== undefined) fresh = await this.#write(object, writes);
       else if (local.length === 0) return;
     }
-    throw new WeftError("busy", `block ${lender} changes faster than it is followed`, { object: `block ${lender}` });
+    throw new WeftError("busy", `block ${lender} changes faster than it is followed`, {
+      object: `block ${lender}`,
+    });
   }
 
   /** The tunnel has a better place: what was borrowed for it is free. */

@@ -163,12 +163,11 @@ export class Obtaining {
     // It is going back: it is nobody's in a moment.
     if (record !== undefined && record.loan === undefined && record.state === "closed")
       return this.#sleep(LOOK_MS);
-    const id = this.#p.newId();
     const answer = await this.#within(
       signal,
-      this.#borrowing.wanted(pool, block, { id, wanted, tunnel: false, pod: podOf(wish), signal }),
+      this.#borrowing.wanted(pool, block, { wanted, tunnel: false, pod: podOf(wish), signal }),
     );
-    if ("address" in answer) loans.push(id);
+    if ("address" in answer) loans.push(answer.id);
     else if ("free" in answer) await this.#within(signal, this.#claims.exactly(pool, block));
     else if (this.#p.known.of(block)?.node === node) {
       // Claimed by an earlier life of this agent, and about to be in the ledger.
@@ -189,13 +188,12 @@ export class Obtaining {
     }
     let why = "";
     for (const pool of pools) {
-      const id = this.#p.newId();
       const answer: LoanAnswer = await this.#within(
         signal,
-        this.#borrowing.any(pool, { id, wanted: undefined, tunnel: false, pod: podOf(wish), signal }),
+        this.#borrowing.any(pool, { wanted: undefined, tunnel: false, pod: podOf(wish), signal }),
       );
       if ("address" in answer) {
-        loans.push(id);
+        loans.push(answer.id);
         return;
       }
       if ("free" in answer) {

@@ -55,7 +55,9 @@ export class OwnBlocks {
       }
       fresh = await this.#carryOut(prefix, state, next);
     }
-    throw new WeftError("busy", `block ${prefix} changes faster than it is followed`, { object: `block ${prefix}` });
+    throw new WeftError("busy", `block ${prefix} changes faster than it is followed`, {
+      object: `block ${prefix}`,
+    });
   }
 
   /** Monotonic time of the next block that may go; undefined: none by waiting. */
@@ -91,7 +93,7 @@ export class OwnBlocks {
         prefix: r.prefix,
         usable: r.state === "open" && object?.node === node && own && usablePoolOf(view(), r) !== undefined,
         held: end !== undefined,
-        written: end !== undefined && object?.tunnelAddress === end.address,
+        written: end !== undefined && saysTunnel(object, r, end.address),
         room: used < size,
         borrowed: !own,
         used: used > (end === undefined ? 0 : 1),
@@ -334,6 +336,12 @@ const loanOf = ({ address, node, pod }: HeldAddress, id: string): Loan => ({
   tunnel: false,
   pod,
 });
+
+/** Whether everybody can read there that the address is the end of a tunnel. */
+const saysTunnel = (object: IpBlock | undefined, { loan }: BlockRecord, address: IpAddress): boolean =>
+  loan === undefined
+    ? object?.tunnelAddress === address
+    : (object?.loans.some((l) => l.id === loan.id && l.tunnel && l.address === address) ?? false);
 
 /** The block whose object speaks for a record: its own, or the lender's. */
 const lenderOf = (record: BlockRecord): Prefix => record.loan?.lender ?? record.prefix;

@@ -1,0 +1,221 @@
+/**
+ * The race: nodes of a pool that is too small for them take and free addresses at random, are killed and started again
+ * at random steps, while the server loses answers, refuses, and tells late or not at all. Shared by the tests that run
+ * it around a server in memory and around the real one.
+ */
+import { type IpAddress, WeftError } from "@weft/base";
+import type { IpPool, PodAddressing } from "@weft/model";
+import { POOL_STEPS, type PoolStep } from "../parts.ts";
+import { addressingOf, capacityOf, isIn, Killed, type World, type WorldNode } from "./world.ts";
+
+export interface RaceOptions {
+  readonly world: World;
+  readonly pools: readonly IpPool[];
+  /** Turns of all nodes together. */
+  readonly turns: number;
+  /** Chances of each turn: that a node is killed at its next step, and that it is started again. */
+  readonly kills: number;
+  readonly random: () => number;
+  /** Disables all pools. */
+  readonly disable: () => Promise<void>;
+}
+
+export interface RaceReport {
+  readonly given: number;
+  readonly refused: number;
+  readonly borrowed: number;
+  readonly claimed: number;
+  readonly kills: Readonly<Record<string, number>>;
+  readonly looks: number;
+}
+
+export async function race(options: RaceOptions): Promise<RaceReport> {
+  const { world } = options;
+  const runner = new Racer(options);
+  world.start();
+  await world.deliver(true);
+  await runner.run();
+  await runner.calm();
+  await world.telling(() => runner.fill());
+  await runner.empty();
+  const events = world.nodes.flatMap((n) => n.events);
+  if (world.faults.length > 0) throw new Error(world.faults.slice(0, 5).join("\n"));
+  return {
+    given: runner.given,
+    refused: runner.refused,
+    borrowed: events.filter((e) => e.type === "borrowed").length,
+    claimed: events.filter((e) => e.type === "claimed").length,
+    kills: Object.fromEntries([...runner.kills].sort()),
+    looks: world.looks,
+  };
+}
+
+class Racer {
+  given = 0;
+  refused = 0;
+  readonly kills = new Map<string, number>();
+  readonly #o: RaceOptions;
+  readonly #pods = new Map<string, Set<string>>();
+  #sequence = 0;
+
+  constructor(options: RaceOptions) {
+    this.#o = options;
+    for (const node of options.world.nodes) this.#pods.set(node.name, new Set());
+  }
+
+  /** Everybody does something at every turn, and nobody waits for another. */
+  async run(): Promise<void> {
+    const { world, turns, kills, random } = this.#o;
+    const underWay = new Set<Promise<void>>();
+    for (let turn = 0; turn < turns; turn++) {
+      const node = this.#pick(world.nodes);
+      if (!node.alive) {
+        if (random() < 0.3) this.#start(node);
+      } else if (random() < kills) this.#killSoon(node);
+      else {
+        const work = this.#act(node).finally(() => underWay.delete(work));
+        underWay.add(work);
+      }
+      if (random() < 0.5) await world.deliver();
+      await Bun.sleep(Math.floor(random() * 3));
+      if (underWay.size > 3 * world.nodes.length) await Promise.race(underWay);
+      if (world.faults.length > 0) return;
+    }
+    await Promise.race([Promise.all(underWay), Bun.sleep(10_000)]);
+  }
+
+  #pick = <T>(list: readonly T[]): T => list[Math.floor(this.#o.random() * list.length)] as T;
+
+  #start(node: WorldNode): void {
+    node.atStep = () => {};
+    node.start();
+    const { world } = this.#o;
+    node.take(world.viewOf(node.name));
+    const pods = this.#podsOf(node);
+    pods.clear();
+    for (const { workload } of node.ledger.workloads()) pods.add(workload.id);
+  }
+
+  #podsOf = (node: WorldNode): Set<string> => this.#pods.get(node.name) as Set<string>;
+
+  /** At the next step of that name, or, if it does not come there in a while, at any. */
+  #killSoon(node: WorldNode): void {
+    const { random } = this.#o;
+    const wanted = this.#pick(POOL_STEPS);
+    const patience = Math.floor(random() * 12);
+    let passed = 0;
+    node.atStep = (step: PoolStep) => {
+      if (step !== wanted && passed++ < patience) return;
+      this.kills.set(step, (this.kills.get(step) ?? 0) + 1);
+      node.kill();
+      throw new Killed();
+    };
+  }
+
+  async #act(node: WorldNode): Promise<void> {
+    const { random } = this.#o;
+    const pods = this.#podsOf(node);
+    if (pods.size > 0 && random() < 0.45) {
+      const id = this.#pick([...pods]);
+      pods.delete(id);
+      node.del(id);
+      return;
+    }
+    await this.#add(node, this.#addressing());
+  }
+
+  /** Mostly any address of the pools; now and then a certain one. */
+  #addressing(): PodAddressing {
+    const { pools, random } = this.#o;
+    if (random() > 0.15) return addressingOf(pools);
+    const wanted = pools.flatMap((pool): IpAddress[] => {
+      const taken = this.#o.world.nodes.flatMap((n) =>
+        n.alive ? n.ledger.workloads().flatMap((w) => w.workload.addresses.filter((a) => isIn(pool, a))) : [],
+      );
+      return taken.length === 0 ? [] : [this.#pick(taken)];
+    });
+    return addressingOf(pools, wanted);
+  }
+
+  async #add(node: WorldNode, addressing: PodAddressing): Promise<boolean> {
+    const id = `${node.name}-${this.#sequence++}`;
+    try {
+      await node.add(id, addressing, AbortSignal.timeout(4_000));
+      this.#podsOf(node).add(id);
+      this.given++;
+      return true;
+    } catch (error) {
+      this.refused++;
+      const known = error instanceof WeftError || error instanceof Killed || isTimeout(error);
+      // A ledger that was closed under it: it was killed.
+      if (!known && node.alive && !/closed/i.test(String(error))) throw error;
+      return false;
+    }
+  }
+
+  /** No more faults: what is under way comes to its end. */
+  async calm(): Promise<void> {
+    const { world } = this.#o;
+    world.deaf = 0;
+    for (const node of world.nodes) {
+      node.atStep = () => {};
+      if (!node.alive) this.#start(node);
+    }
+    await world.until(
+      "all nodes are served, and no request is open",
+      () =>
+        world.nodes.every((n) => n.engine.status().problems.length === 0) &&
+        world.snapshot.blocks.every((b) => b.loans.every((l) => l.address !== undefined && !l.returned)),
+      40_000,
+    );
+  }
+
+  /** Every address that is not a tunnel's can be had by somebody. */
+  async fill(): Promise<void> {
+    const { world, pools } = this.#o;
+    const used = (): number => world.nodes.flatMap((n) => n.ledger.workloads()).length;
+    const ends = (): number =>
+      world.nodes.flatMap((n) => n.ledger.pools.held().filter((h) => h.loan === undefined)).length /
+      pools.length;
+    const capacity = Math.min(...pools.map(capacityOf));
+    const end = performance.now() + 60_000;
+    for (let i = 0; used() + ends() < capacity; i++) {
+      if (performance.now() > end) {
+        throw new Error(
+          `${used()} pods and ${ends()} tunnels of ${capacity} addresses, and no more to be had\n${world.describe()}`,
+        );
+      }
+      const node = world.nodes[i % world.nodes.length] as WorldNode;
+      await this.#add(node, addressingOf(pools));
+    }
+    if (world.faults.length > 0) throw new Error(world.faults.slice(0, 5).join("\n"));
+  }
+
+  /** All are freed, the pools disabled: no block is left, and no ledger holds anything. */
+  async empty(): Promise<void> {
+    const { world, disable } = this.#o;
+    for (const node of world.nodes) {
+      for (const { workload } of node.ledger.workloads()) node.del(workload.id);
+      this.#podsOf(node).clear();
+    }
+    await disable();
+    await world.until("no block is left", () => world.snapshot.blocks.length === 0, 40_000);
+    await world.until("no ledger holds anything", () =>
+      world.nodes.every((n) => n.ledger.pools.blocks().length === 0 && n.ledger.pools.held().length === 0),
+    );
+  }
+}
+
+const isTimeout = (error: unknown): boolean => (error as { name?: string }).name === "TimeoutError";
+
+/** A generator that gives the same numbers for the same seed (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
