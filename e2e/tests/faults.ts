@@ -137,16 +137,17 @@ export async function pair(cluster: Cluster): Promise<[PodObject, PodObject]> {
 }
 export const removePair = (cluster: Cluster): Promise<void> => deletePods(cluster, "near", "far");
 
-/** Keeps one connection of each family busy for that long. Throws when one line of it is lost. */
+/** Keeps one connection of each family busy for that long, or until there is a file of that name in the pod. Throws when one line of it is lost. */
 export async function hold(
   cluster: Cluster,
   near: PodObject,
   far: PodObject,
   seconds: number,
+  until = "",
 ): Promise<void> {
   await Promise.all(
     addressesOfPod(far).map(async (address) => {
-      const script = `netexec hold ${urlHost(address)}:${ECHO} ${seconds}`;
+      const script = `netexec hold ${urlHost(address)}:${ECHO} ${seconds} ${until}`;
       const said = await inPod(cluster, near.metadata.name, script, (seconds + 30) * 1000);
       const [, sent, received] = /([0-9]+) sent, ([0-9]+) received/.exec(said) ?? [];
       assert(sent !== undefined && Number(sent) > 0 && sent === received, `to ${address}: ${said}`);

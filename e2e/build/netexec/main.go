@@ -3,8 +3,8 @@
 //	netexec serve                     HTTP on 8080, UDP on 8081, a TCP echo on 8082, both families
 //	netexec get URL                   prints the answer's body; exits non-zero when the status is not 200
 //	netexec udp ADDRESS:PORT WORD     sends one datagram, prints the answer
-//	netexec hold ADDRESS:PORT SECONDS keeps one TCP connection to the echo busy: prints lines sent, lines
-//	                                  received, and the longest wait for one
+//	netexec hold ADDRESS:PORT SECONDS [FILE] keeps one TCP connection to the echo busy: prints lines sent, lines
+//	                                  received, and the longest wait for one; ends early when FILE exists
 //
 // HTTP paths and UDP words: hostname, clientip, healthz. HTTP only: exit (ends the server with code 1).
 package main
@@ -35,9 +35,11 @@ func main() {
 	case len(arguments) == 3 && arguments[0] == "udp":
 		err = askUDP(arguments[1], arguments[2])
 	case len(arguments) == 3 && arguments[0] == "hold":
-		err = hold(arguments[1], arguments[2])
+		err = hold(arguments[1], arguments[2], "")
+	case len(arguments) == 4 && arguments[0] == "hold":
+		err = hold(arguments[1], arguments[2], arguments[3])
 	default:
-		err = fmt.Errorf("usage: netexec serve | get URL | udp ADDRESS:PORT WORD | hold ADDRESS:PORT SECONDS")
+		err = fmt.Errorf("usage: netexec serve | get URL | udp ADDRESS:PORT WORD | hold ADDRESS:PORT SECONDS [FILE]")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "netexec:", err)
@@ -158,7 +160,7 @@ func askUDP(address, word string) error {
 	return nil
 }
 
-func hold(address, seconds string) error {
+func hold(address, seconds, file string) error {
 	count, err := strconv.Atoi(seconds)
 	if err != nil {
 		return err
@@ -170,6 +172,9 @@ func hold(address, seconds string) error {
 	reader := bufio.NewReader(connection)
 	sent, received, longest := 0, 0, time.Duration(0)
 	for end := time.Now().Add(time.Duration(count) * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(file); file != "" && err == nil {
+			break
+		}
 		from := time.Now()
 		connection.SetDeadline(from.Add(10 * time.Second))
 		sent++
