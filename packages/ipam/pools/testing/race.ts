@@ -16,6 +16,8 @@ export interface RaceOptions {
   /** Chances of each turn: that a node is killed at its next step, and that it is started again. */
   readonly kills: number;
   readonly random: () => number;
+  /** Ends all faults of the server. */
+  readonly calm: () => void;
   /** Disables all pools. */
   readonly disable: () => Promise<void>;
 }
@@ -76,7 +78,7 @@ class Racer {
         const work = this.#act(node).finally(() => underWay.delete(work));
         underWay.add(work);
       }
-      if (random() < 0.5) await world.deliver();
+      if (world.options.tells !== false && random() < 0.5) await world.deliver();
       await Bun.sleep(Math.floor(random() * 3));
       if (underWay.size > 3 * world.nodes.length) await Promise.race(underWay);
       if (world.faults.length > 0) return;
@@ -89,8 +91,6 @@ class Racer {
   #start(node: WorldNode): void {
     node.atStep = () => {};
     node.start();
-    const { world } = this.#o;
-    node.take(world.viewOf(node.name));
     const pods = this.#podsOf(node);
     pods.clear();
     for (const { workload } of node.ledger.workloads()) pods.add(workload.id);
@@ -155,8 +155,9 @@ class Racer {
 
   /** No more faults: what is under way comes to its end. */
   async calm(): Promise<void> {
-    const { world } = this.#o;
+    const { world, calm } = this.#o;
     world.deaf = 0;
+    calm();
     for (const node of world.nodes) {
       node.atStep = () => {};
       if (!node.alive) this.#start(node);

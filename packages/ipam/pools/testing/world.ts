@@ -25,7 +25,7 @@ import { PoolEngine } from "../engine.ts";
 import type { Found, PoolEvent, PoolStep, PoolTimes, PoolView } from "../parts.ts";
 import type { PoolApi } from "../port.ts";
 
-/** What the server has now. */
+/** Objects as the server has them, or as somebody saw them last. */
 export interface Snapshot {
   readonly pools: readonly IpPool[];
   readonly blocks: readonly IpBlock[];
@@ -35,6 +35,8 @@ export interface WorldOptions {
   readonly nodes: number;
   readonly api: (node: string) => PoolApi;
   readonly snapshot: () => Snapshot | Promise<Snapshot>;
+  /** False: nodes have watches of their own, and `deliver` only reads. */
+  readonly tells?: boolean;
   readonly random?: () => number;
   readonly times?: Partial<PoolTimes>;
 }
@@ -63,6 +65,7 @@ export class WorldNode {
   alive = false;
   /** The view that it was told last, and what it has itself seen since. */
   #view: PoolView | undefined;
+  #seen: Snapshot = { pools: [], blocks: [] };
   readonly #world: World;
 
   constructor(world: World, name: string) {
@@ -83,8 +86,9 @@ export class WorldNode {
       ledger: this.ledger,
       api: mortal(world.options.api(this.name), mine),
       finder: {
-        freeBlocks: async (pool, count) => this.#found(pool, (p) => world.free(p, count, this.name)),
-        lenders: async (pool) => this.#found(pool, (p) => world.lenders(p, this.name)),
+        freeBlocks: async (pool, count) =>
+          this.#found(pool, (p) => world.free(p, count, this.name, this.#seen)),
+        lenders: async (pool) => this.#found(pool, (p) => world.lenders(p, this.name, this.#seen)),
       },
       clock: systemClock,
       logger: silentLogger,
@@ -102,6 +106,8 @@ export class WorldNode {
     for (const { workload, state } of this.ledger.workloads())
       if (state !== "ready") this.ledger.release(workload.id);
     world.observe();
+    // From its copy on disk, or from a watch that has listed already.
+    if (this.#view !== undefined) this.engine.take(this.#view);
   }
   #life = { alive: false };
 
@@ -115,9 +121,11 @@ export class WorldNode {
     this.ledger.close();
   }
 
-  take(view: PoolView): void {
-    this.#view = view;
-    if (this.alive) this.engine.take(view);
+  /** What its watches tell now. */
+  take(seen: Snapshot): void {
+    this.#seen = seen;
+    this.#view = this.#world.viewOf(this.name, seen);
+    if (this.alive) this.engine.take(this.#view);
   }
 
   async add(
@@ -212,7 +220,8 @@ export class World {
   /** Reads the server and tells all, or some, of the nodes. */
   async deliver(all = false): Promise<void> {
     this.snapshot = await this.options.snapshot();
-    for (const node of this.nodes) if (all || this.random() >= this.deaf) node.take(this.viewOf(node.name));
+    if (this.options.tells === false) return;
+    for (const node of this.nodes) if (all || this.random() >= this.deaf) node.take(this.snapshot);
   }
 
   /** Tells everybody everything, again and again, until the work is done. */
@@ -248,8 +257,8 @@ export class World {
   }
 
   /** As a node's cluster thread finds them, from what was known when it was told last. */
-  free(pool: IpPool, count: number, node: string): Prefix[] {
-    const taken = this.snapshot.blocks.map((b) => b.prefix);
+  free(pool: IpPool, count: number, node: string, seen = this.snapshot): Prefix[] {
+    const taken = seen.blocks.map((b) => b.prefix);
     const total = Number(blockCount(pool));
     const start = Bun.hash(node);
     const found: Prefix[] = [];
@@ -260,10 +269,8 @@ export class World {
     return found;
   }
 
-  lenders(pool: IpPool, node: string): Prefix[] {
-    const others = this.snapshot.blocks.filter(
-      (b) => b.pool === pool.name && b.node !== node && b.node !== undefined,
-    );
+  lenders(pool: IpPool, node: string, seen = this.snapshot): Prefix[] {
+    const others = seen.blocks.filter((b) => b.pool === pool.name && b.node !== node && b.node !== undefined);
     return others
       .map((b) => ({ prefix: b.prefix, free: freeIn(b, pool) + this.random() / 2 }))
       .sort((a, b) => b.free - a.free)
