@@ -89,6 +89,7 @@ export class Claims {
   /** The first block of a family has the tunnel's end from the start. */
   #tunnelIn(prefix: Prefix, pool: IpPool): IpAddress | undefined {
     const family = familyOf(prefix);
+    if (this.#p.plain()?.has(family) !== false) return undefined;
     const held = this.#p.ledger.pools.held();
     if (held.some((h) => h.loan === undefined && familyOf(h.address) === family)) return undefined;
     return addressAt(prefix, poolRange(prefix, pool.cidr).first);

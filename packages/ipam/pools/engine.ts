@@ -56,11 +56,12 @@ export class PoolEngine {
   readonly #ensuring = new Set<Family>();
 
   constructor(options: EngineOptions) {
-    const { step = () => {}, newId = () => crypto.randomUUID(), times, ...given } = options;
+    const { step = () => {}, newId = () => crypto.randomUUID(), plain = () => new Set(), times } = options;
     this.#p = {
-      ...given,
+      ...options,
       step,
       newId,
+      plain,
       times: { ...POOL_TIMES, ...times },
       known: new KnownBlocks(),
       signal: this.#abort.signal,
@@ -114,7 +115,7 @@ export class PoolEngine {
     if (view === undefined || !view.enabled) return undefined;
     for (const family of FAMILIES) {
       const pools = view.otherwise.pools[family] ?? [];
-      if (pools.length === 0 || this.#isServed(family)) continue;
+      if (pools.length === 0 || this.#isServed(family) || this.#p.plain()?.has(family) === true) continue;
       const failure = this.#failures.get(`family ${family}`);
       const why =
         failure === undefined
@@ -225,7 +226,8 @@ export class PoolEngine {
       const count = (failure?.count ?? 0) + 1;
       const wait = Math.min(LONGEST_RETRY_MS, this.#p.times.retry * 2 ** (count - 1));
       this.#failures.set(what, { count, at: this.#p.clock.monotonic() + wait, error });
-      this.#p.logger.warn("pools: not done yet", { what, error: describeError(error) });
+      // Once, and not at each attempt: status has it as long as it lasts.
+      if (count === 1) this.#p.logger.warn("pools: not done yet", { what, error: describeError(error) });
       this.#later(what, wait);
       return false;
     }
@@ -262,6 +264,8 @@ export class PoolEngine {
     const pools = (this.#view?.otherwise.pools[family] ?? []).flatMap(
       (name) => usablePool(this.#view, name) ?? [],
     );
+    const plain = this.#p.plain();
+    if (plain === undefined) return;
     if (pools.length === 0 || this.#isServed(family)) {
       this.#failures.delete(`family ${family}`);
       return;
@@ -272,8 +276,8 @@ export class PoolEngine {
     this.#ensuring.add(family);
     const work = this.#try(`family ${family}`, async () => {
       for (const pool of pools) if ("block" in (await this.#claims.any(pool))) return;
-      let why = "";
-      for (const pool of pools) {
+      let why = "none is needed";
+      for (const pool of plain.has(family) ? [] : pools) {
         const wish = { wanted: undefined, tunnel: true, pod: undefined, signal: this.#abort.signal };
         const answer = await this.#borrowing.any(pool, wish);
         if ("refused" in answer) why = answer.refused;

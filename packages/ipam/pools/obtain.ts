@@ -25,6 +25,8 @@ export interface AddressWish {
   /** Blocks that are no pool's, and the addresses of theirs that no pod may have. */
   readonly plain: readonly Prefix[];
   readonly reserved: readonly IpAddress[];
+  /** Called right before the addresses are taken, in the same turn: what it throws ends it. */
+  readonly before?: () => void;
 }
 
 /** What one family is to come from. */
@@ -117,6 +119,7 @@ export class Obtaining {
       const need = needs.find((n) => n.family === family);
       return need === undefined ? wish.plain.filter((p) => familyOf(p) === family) : this.#blocks(need);
     });
+    wish.before?.();
     try {
       return ledger.allocate(wish.request, blocks, wish.reserved, wish.addressing.wanted);
     } catch (error) {

@@ -67,10 +67,15 @@ export class OwnBlocks {
 
   /** Blocks that the node's ends of tunnels are to be in, and single addresses likewise. */
   tunnelHomes(): Set<Prefix> {
-    const { view } = this.#p;
+    const { view, plain, ledger } = this.#p;
     const places = this.#places();
+    const others = plain();
+    // Not known yet whether one is needed: all stays as it is.
+    if (others === undefined)
+      return new Set(ledger.pools.held().flatMap((h) => (h.loan === undefined ? [h.block] : [])));
     return new Set(
       FAMILIES.flatMap((family) => {
+        if (others.has(family)) return [];
         const own = places.filter((p) => familyOf(p.prefix) === family);
         const inUse = own.some((p) => p.used);
         const asked = (view()?.otherwise.pools[family] ?? []).length > 0;

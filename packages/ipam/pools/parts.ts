@@ -117,6 +117,11 @@ export interface EngineOptions {
   readonly written: (block: IpBlock) => void;
   readonly gone: (block: Pick<IpBlock, "name" | "uid">) => void;
   readonly tell: (event: PoolEvent) => void;
+  /**
+   * Families in which the node has a range of its own besides, and with it an end of its tunnels; undefined as long as that
+   * is not known: then no end is put anywhere.
+   */
+  readonly plain?: () => ReadonlySet<Family> | undefined;
   readonly step?: (step: PoolStep) => void;
   /** Ids of loans; random UUIDs by default. */
   readonly newId?: () => string;
