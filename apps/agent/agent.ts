@@ -4,7 +4,7 @@
  *   manifests, settings --> cluster thread (worker): model tables -> fabric compiler
  *                                |  facts: rows, paths, problems, context            ^ underlay
  *                                v                                                   |
- *   CNI plugin --socket--> Attachments --> ledger                              kernel links
+ *   CNI plugin --socket--> Attachments --> ledger <-- Pools --> API server     kernel links
  *                                |                                                   |
  *                                v                                                   |
  *                            PodPlan --rows--> Plan <--rows-- FabricState            |
@@ -15,7 +15,8 @@
  *   settings --> services thread (worker): services -> compiler -> a plan and reconcilers of its own --> kernel
  *
  * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the
- * cluster thread, first comparison with the kernel, queued deletions, conflist. Only then is an ADD taken.
+ * cluster thread, first comparison with the kernel, queued deletions, a block of each family that a pool applies to,
+ * conflist. Only then is an ADD taken.
  */
 import { mkdirSync } from "node:fs";
 import { release } from "node:os";
@@ -39,6 +40,7 @@ import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
 import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
+import { Pools } from "./pools/pools.ts";
 import { probeVxlan } from "./probe.ts";
 import { Readiness } from "./readiness.ts";
 import { addRequest, attachmentRequest, gcRequest, pauseRequest } from "./requests.ts";
@@ -91,10 +93,21 @@ export async function startAgent(
   const readiness = new Readiness(
     () => fabric.problems()[0],
     () => fabric.sourceState,
+    () => pools.waitingFor,
   );
   const fabric = new FabricState(plan, (context) => {
     pods.setContext(context);
+    pools.contextChanged();
     readiness.contextKnown();
+  });
+  const pools = new Pools({
+    node: options.node,
+    source: options.source,
+    ledger,
+    known,
+    context: () => pods.context,
+    post: (message) => toCluster(message),
+    logger,
   });
   const attachments = new Attachments({
     kernel,
@@ -102,6 +115,7 @@ export async function startAgent(
     plan,
     pods,
     orphans: new Orphans({ pods: known, clock: systemClock }),
+    pools,
     logger,
     lost: () => fabric.lost(),
     deadline: ADD_DEADLINE_MS,
@@ -145,6 +159,7 @@ export async function startAgent(
       ledger,
       fabric,
       known,
+      pools,
       waitingFor: () => readiness.waitingFor,
       pausedUntil: () => (paused() ? pausedUntil : undefined),
       services: await services.status(),
@@ -232,6 +247,7 @@ export async function startAgent(
       known.take(message.pods, message.current);
       pods.rename();
     } else if (message.type === "log") logger.log(message.level, message.message);
+    else pools.hear(message);
   }
 
   /** The first context is there, and with it a whole plan: now the kernel may be compared with it. */
@@ -241,14 +257,16 @@ export async function startAgent(
     await plan.applier.settled();
     await attachments.collect();
     await drainQueue();
-    // Before it is said to be ready: whoever waits for that finds pods' network to be ours.
-    offer();
-    readiness.begun();
+    readiness.compared();
     housekeeping = setInterval(() => {
-      offer();
+      if (readiness.ready) offer();
       sweep(options.queue, Date.now());
       void drainQueue().then(() => attachments.collect());
     }, HOUSEKEEPING_MS);
+    await pools.served();
+    // Before it is said to be ready: whoever waits for that finds pods' network to be ours.
+    offer();
+    readiness.begun();
     logger.info("ready", { workloads: pods.workloads().length, milliseconds: Date.now() - startedAt });
   }
 
@@ -298,6 +316,7 @@ export async function startAgent(
       await server.stop();
       cluster.terminate();
       await services.stop();
+      await pools.stop();
       await plan.applier.stop();
       ledger.close();
       letGo();

@@ -1,7 +1,8 @@
 /**
  * ADD, DEL, CHECK and GC. An ADD is a transaction over the ledger and the kernel:
  *
- *   lock container/interface -> host ports are nobody's -> open namespace -> lease addresses (durable, "allocating")
+ *   lock container/interface -> host ports are nobody's -> open namespace -> lease addresses (durable, "allocating"),
+ *     which may take a claim or a loan where there are pools (pools/)
  *     -> rows into the plan
  *     -> applied, now and ahead of everything -> kernel read back -> durable "ready" -> answer
  *
@@ -29,12 +30,13 @@ import { CniError, OWN_CODE } from "@weft/cni";
 import { GATEWAY_MAC, unreachableHostPorts } from "@weft/compile";
 import type { Ledger, LedgerEntry } from "@weft/ipam";
 import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/port";
-import type { Drift, Problem, Workload } from "@weft/model";
+import type { Drift, NodeContext, Problem, Workload } from "@weft/model";
 import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
 import { type Holder, holderOf, hostPortTaken, hostPortTexts, staleFlows } from "./host-ports.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import type { Orphans } from "./orphans.ts";
 import type { PodPlan } from "./pod-plan.ts";
+import type { Pools } from "./pools/pools.ts";
 import type { AddRequest } from "./requests.ts";
 import { step } from "./steps.ts";
 
@@ -44,6 +46,7 @@ export interface AttachmentsOptions {
   readonly plan: Plan;
   readonly pods: PodPlan;
   readonly orphans: Orphans;
+  readonly pools: Pools;
   readonly logger: Logger;
   /** What keeps the node's plan from being up to date, if something does. */
   readonly lost: () => Problem | undefined;
@@ -162,7 +165,7 @@ export class Attachments {
   }
 
   async #add(request: AddRequest, signal: AbortSignal): Promise<AttachmentResult> {
-    const { ledger, pods } = this.#o;
+    const { ledger, pods, pools } = this.#o;
     step("add:received");
     const id = workloadId(request);
     if (ledger.get(id) !== undefined) {
@@ -184,26 +187,10 @@ export class Attachments {
       throw new CniError(OWN_CODE.nodeNotReady, "the node's network is not known yet");
     const identity = this.#inspect(request);
     step("add:namespace-opened");
-    const workload = ledger.allocate(
-      {
-        id,
-        network: request.network,
-        containerId: request.containerId,
-        interface: request.interface,
-        namespacePath: request.namespacePath ?? "",
-        namespaceIdentity: identity,
-        podNamespace: request.podNamespace,
-        podName: request.podName,
-        podUid: request.podUid,
-        hostPorts: request.hostPorts,
-        mac: macFromSeed(`pod ${context.node} ${id}`),
-        hostLink: hostLinkOf(request.network, id),
-      },
-      context.blocks,
-      context.reserved,
-    );
+    const workload = await this.#lease(request, context, identity, signal);
     try {
       step("add:address-allocated");
+      if (pools.enabled) await pools.settled(workload);
       await this.#apply(workload, signal);
       await hearClient();
       refuseIfGone(signal);
@@ -221,6 +208,45 @@ export class Attachments {
       });
     }
     return resultOf(workload, context.podMtu);
+  }
+
+  /** Addresses for it, durable, "allocating". In a cluster without pools nothing else runs meanwhile. */
+  async #lease(
+    request: AddRequest,
+    context: NodeContext,
+    namespaceIdentity: string,
+    signal: AbortSignal,
+  ): Promise<Workload> {
+    const { ledger, pools } = this.#o;
+    const id = workloadId(request);
+    const wanted = {
+      id,
+      network: request.network,
+      containerId: request.containerId,
+      interface: request.interface,
+      namespacePath: request.namespacePath ?? "",
+      namespaceIdentity,
+      podNamespace: request.podNamespace,
+      podName: request.podName,
+      podUid: request.podUid,
+      hostPorts: request.hostPorts,
+      mac: macFromSeed(`pod ${context.node} ${id}`),
+      hostLink: hostLinkOf(request.network, id),
+    };
+    if (!pools.enabled) {
+      const plain = context.blocks.filter((b) => b.pool === undefined);
+      return ledger.allocate(
+        wanted,
+        plain.map((b) => b.prefix),
+        context.reserved,
+      );
+    }
+    // Others have run since they were found to be nobody's.
+    const before = (): void => {
+      const holder = holderOf(request.hostPorts, ledger.workloads());
+      if (holder !== undefined) throw hostPortTaken(holder);
+    };
+    return pools.lease({ request: wanted, pod: request, before }, signal);
   }
 
   /** Releases the holder of a port if that is left over; else waits a little, or throws when the time is up. */
@@ -320,6 +346,7 @@ export class Attachments {
     step("del:applied");
     await this.#forgetFlows(entry.workload, "went");
     ledger.release(id);
+    this.#o.pools.changed();
     step("del:released");
   }
 

@@ -13,19 +13,49 @@ export interface KnownPod extends Pick<Pod, "namespace" | "name" | "uid" | "runt
 
 export class KnownPods {
   readonly #byUid = new Map<string, KnownPod>();
-  readonly #names = new Set<string>();
+  readonly #byName = new Map<string, KnownPod>();
   #current = false;
+  #listeners: (() => void)[] = [];
 
   /** `current` is false while the API is away: names count on, absence says nothing. */
   take(pods: readonly KnownPod[], current: boolean): void {
     this.#byUid.clear();
-    this.#names.clear();
+    this.#byName.clear();
     for (const pod of pods) {
       this.#byUid.set(pod.uid, pod);
       if (pod.runtimeUid !== undefined) this.#byUid.set(pod.runtimeUid, pod);
-      this.#names.add(`${pod.namespace}/${pod.name}`);
+      this.#byName.set(`${pod.namespace}/${pod.name}`, pod);
     }
     this.#current = current;
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  /** False while the API is away. */
+  get current(): boolean {
+    return this.#current;
+  }
+
+  /** The pod of a runtime's request; of one that gives no uid, by its name. */
+  find({
+    podUid,
+    podNamespace,
+    podName,
+  }: Pick<Workload, "podUid" | "podNamespace" | "podName">): KnownPod | undefined {
+    if (podUid !== undefined) return this.#byUid.get(podUid);
+    return podName === undefined ? undefined : this.#byName.get(`${podNamespace}/${podName}`);
+  }
+
+  /** Resolves when pods are told anew, or after that many milliseconds. */
+  news(most: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, most);
+      this.#listeners.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   /** The workload with its pod's uid as the API has it, if that is known. */
@@ -38,6 +68,6 @@ export class KnownPods {
   isGone({ podUid, podNamespace, podName }: Workload): boolean {
     if (!this.#current || podName === undefined) return false;
     if (podUid !== undefined) return !this.#byUid.has(podUid);
-    return !this.#names.has(`${podNamespace}/${podName}`);
+    return !this.#byName.has(`${podNamespace}/${podName}`);
   }
 }

@@ -1,4 +1,4 @@
-/** Waiting for the first context and the first comparison with the kernel; says what is missing. */
+/** Waiting for the first context, the first comparison with the kernel, and a block of pools; says what is missing. */
 import { CniError, OWN_CODE } from "@weft/cni";
 import type { Problem } from "@weft/model";
 
@@ -11,13 +11,16 @@ export class Readiness {
   readonly #problem: () => Problem | undefined;
   /** Where the cluster's state is read from, and why it does not come. */
   readonly #source: () => string;
-  #state: "no-context" | "comparing" | "ready" = "no-context";
+  /** What pools of addresses wait for. */
+  readonly #pools: () => string | undefined;
+  #state: "no-context" | "comparing" | "no-block" | "ready" = "no-context";
   #onContext: (() => void) | undefined;
   readonly #done = Promise.withResolvers<void>();
 
-  constructor(problem: () => Problem | undefined, source: () => string) {
+  constructor(problem: () => Problem | undefined, source: () => string, pools: () => string | undefined) {
     this.#problem = problem;
     this.#source = source;
+    this.#pools = pools;
   }
 
   /** `run` is called once, when the first context is known. */
@@ -29,6 +32,10 @@ export class Readiness {
     if (this.#state !== "no-context") return;
     this.#state = "comparing";
     this.#onContext?.();
+  }
+
+  compared(): void {
+    this.#state = "no-block";
   }
 
   begun(): void {
@@ -49,6 +56,7 @@ export class Readiness {
   get waitingFor(): string | undefined {
     if (this.#state === "ready") return undefined;
     if (this.#state === "comparing") return "the first comparison with the kernel is running";
+    if (this.#state === "no-block") return this.#pools() ?? "addresses of pools are there in a moment";
     const problem = this.#problem();
     return problem === undefined
       ? `the cluster's state is being read (${this.#source() || "not asked for yet"})`

@@ -16,6 +16,7 @@ import type {
 import type { FabricState } from "./fabric-state.ts";
 import type { KnownPods } from "./known-pods.ts";
 import type { PodPlan } from "./pod-plan.ts";
+import type { Pools } from "./pools/pools.ts";
 import { readUnderlay } from "./underlay.ts";
 import { VERSION } from "./version.ts";
 
@@ -28,6 +29,7 @@ export interface StatusSources {
   readonly ledger: Ledger;
   readonly fabric: FabricState;
   readonly known: KnownPods;
+  readonly pools: Pools;
   readonly waitingFor: () => string | undefined;
   readonly pausedUntil: () => number | undefined;
   readonly services: ServicesStatus;
@@ -37,6 +39,8 @@ export function agentStatus(s: StatusSources): AgentStatus {
   const context = s.pods.context;
   const waitingFor = s.waitingFor();
   const cpu = process.cpuUsage();
+  const pools = s.pools.status();
+  const plain = (context?.blocks ?? []).filter((b) => b.pool === undefined).map((b) => b.prefix);
   return {
     version: VERSION,
     node: s.node,
@@ -54,12 +58,13 @@ export function agentStatus(s: StatusSources): AgentStatus {
     plan: s.plan.kinds.map((k) => tableStatus(k)),
     problems: s.fabric.problems(),
     foreignChains: foreignChains(s.kernel),
-    blocks: context === undefined ? [] : s.ledger.usage(context.blocks),
+    blocks: s.ledger.usage([...plain, ...(pools?.blocks ?? []).map((b) => b.prefix)]),
     memory: process.memoryUsage.rss(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     source: s.fabric.sourceState,
     sourceErrors: s.fabric.sourceErrors,
     services: s.services,
+    ...(pools !== undefined && { pools }),
   };
 }
 

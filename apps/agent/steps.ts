@@ -1,4 +1,5 @@
 /** The steps of ADD and DEL, each a place where a crash test can end the agent. */
+import type { PoolStep } from "@weft/ipam";
 import { faultPoint } from "@weft/plugin-weft";
 
 export const STEPS = [
@@ -17,5 +18,5 @@ export const STEPS = [
 ] as const;
 export type Step = (typeof STEPS)[number];
 
-/** "compile" is a commit in the cluster thread. */
-export const step: (name: Step | "compile") => void = faultPoint;
+/** "compile" is a commit in the cluster thread; the engine of pools has steps of its own. */
+export const step: (name: Step | PoolStep | "compile") => void = faultPoint;

@@ -138,12 +138,15 @@ export function workloadOrigin(w: Workload): Origin {
   };
 }
 
+/** A range that a node gives addresses out of; of a pool's, what is in use of it is for the engine of pools to say. */
+export type OwnBlock = Pick<Block, "prefix" | "pool" | "lentFrom">;
+
 /** What an agent's pod side needs to know of its own node; compiled from Node, Block, settings and underlay. */
 export interface NodeContext {
   readonly node: string;
   /** No other network's configuration may come first for the runtime. */
   readonly exclusive: boolean;
-  readonly blocks: readonly Prefix[];
+  readonly blocks: readonly OwnBlock[];
   /** Source address of the node's own packets to its pods. */
   readonly sources: Readonly<Partial<Record<Family, IpAddress>>>;
   /** Addresses of own blocks that pods must not get: the tunnel's. */

@@ -70,7 +70,7 @@ function nodes(answers: readonly AgentStatus[]): string {
       a.node,
       state(a),
       a.underlay.flatMap((l) => l.addresses.map((x) => `${x} ${l.name}`)).join(", "),
-      (a.context?.blocks ?? []).join(", "),
+      a.blocks.map((b) => b.prefix).join(", "),
       a.blocks.map((b) => `${b.used}/${b.size > 65536 ? "2^16+" : b.size}`).join(", "),
       String(a.context?.podMtu ?? "-"),
       `${Math.round(a.memory / 1_048_576)} MiB`,

@@ -7,7 +7,7 @@ const mac = macFromSeed("pod a");
 const context: NodeContext = {
   node: "n1",
   exclusive: false,
-  blocks: [parsePrefix("10.244.1.0/24")],
+  blocks: [{ prefix: parsePrefix("10.244.1.0/24") }],
   sources: { 4: parseIp("198.18.1.11") },
   reserved: [],
   podMtu: 1450,

@@ -50,7 +50,11 @@ export function contextOf(local: LocalNode): NodeContext | Problem {
   return {
     node: local.node.name,
     exclusive: local.node.network === "weft",
-    blocks: local.blocks.map((b) => b.prefix),
+    blocks: local.blocks.map(({ prefix, pool, lentFrom }) => ({
+      prefix,
+      ...(pool !== undefined && { pool }),
+      ...(lentFrom !== undefined && { lentFrom }),
+    })),
     sources,
     reserved: tunnelCandidates(local.blocks),
     podMtu,

@@ -1,0 +1,71 @@
+/**
+ * From where a pod gets its addresses. The cluster thread says so of every pod that it knows; a pod whose ADD is faster
+ * than its watch is waited for briefly, and then asked for by name. While the API is away, what is known counts, and of
+ * what is not, whatever a pod gets that asks for nothing.
+ */
+import { WeftError } from "@weft/base";
+import type { PodAsks } from "@weft/cluster/client";
+import { CniError, CODE } from "@weft/cni";
+import { PLAIN, podAddressing, type Selection } from "@weft/compile";
+import type { PoolView } from "@weft/ipam";
+import type { IpPool, PodAddressing } from "@weft/model";
+import type { AttachmentRequest } from "@weft/plugin-weft";
+import type { KnownPods } from "../known-pods.ts";
+
+/** How long a pod is waited for that the watch has not told of. */
+const PATIENCE_MS = 1_000;
+
+export interface AddressingOptions {
+  readonly pods: KnownPods;
+  readonly view: () => PoolView;
+  readonly read: (
+    place: { namespace: string; name: string },
+    signal: AbortSignal,
+  ) => Promise<PodAsks | undefined>;
+}
+
+type Named = Pick<AttachmentRequest, "podUid" | "podNamespace" | "podName">;
+
+/** Throws "busy" for a pod that the API does not know, "invalid" for one that asks for what cannot be. */
+export async function addressingOf(
+  request: Named,
+  { pods, view, read }: AddressingOptions,
+  signal: AbortSignal,
+): Promise<PodAddressing> {
+  const { podName, podNamespace } = request;
+  if (podName === undefined || podNamespace === undefined) return checked(view().otherwise, "the container");
+  const what = `pod ${podNamespace}/${podName}`;
+  const until = performance.now() + PATIENCE_MS;
+  for (;;) {
+    signal.throwIfAborted();
+    const known = pods.find(request);
+    if (known !== undefined) return checked(known.addressing ?? PLAIN, what);
+    if (!pods.current) return checked(view().otherwise, what);
+    const left = until - performance.now();
+    if (left <= 0) break;
+    await pods.news(left);
+  }
+  const found = await read({ namespace: podNamespace, name: podName }, signal);
+  if (found === undefined) {
+    throw new CniError(CODE.tryAgainLater, `${what} is not in the API server`, {
+      hint: "It was deleted, or the server was restored from a backup. It is tried again.",
+    });
+  }
+  return checked(podAddressing(selectionOf(view()), found.pod, found.namespace), what);
+}
+
+function checked(addressing: PodAddressing, what: string): PodAddressing {
+  if (addressing.problem === undefined) return addressing;
+  throw new WeftError("invalid", `${what}: ${addressing.problem}`, {
+    hint: "Correct the annotations weft.network/pools and weft.network/addresses of the pod or its namespace, or the pool.",
+  });
+}
+
+/** The node's labels are the cluster thread's: what it found usable here has this node, and everything else has not. */
+function selectionOf({ pools, usable }: PoolView): Selection {
+  const nobody: IpPool["nodeSelector"] = [{ key: "weft.network/none", operator: "Exists", values: [] }];
+  return {
+    labels: {},
+    pools: pools.map((p) => ({ ...p, nodeSelector: usable.includes(p.name) ? [] : nobody })),
+  };
+}
