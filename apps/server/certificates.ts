@@ -1,12 +1,14 @@
 /**
  * The certificates of a server that nobody gave any: an authority of its own, made at the first start and kept; the
  * server's, for every name and address it listens on; and one for the administrator's kubeconfig. What is about to run
- * out, or lacks a name, is made again at a start.
+ * out, or lacks a name, is made again, at a start and while the server runs (renewal.ts).
+ *
+ * An authority is never replaced: all who trust it would trust nobody then. One that somebody brought may be of RSA,
+ * elliptic curves or Ed25519; without its key the server runs for as long as its own certificates are good.
  */
 // The X.509 library needs it, and before itself.
 import "reflect-metadata";
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import {
   BasicConstraintsExtension,
@@ -16,16 +18,12 @@ import {
   type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
-  PemConverter,
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import { describeError, isIp, WeftError } from "@weft/base";
-
-export interface Pair {
-  readonly cert: string;
-  readonly key: string;
-}
+import { isIp, WeftError } from "@weft/base";
+import { makeDirectory } from "@weft/cluster/server";
+import { checkPair, isPair, type Pair, readPair, signingKeyOf, writePair } from "./pair.ts";
 
 export interface Certificates {
   readonly authority: string;
@@ -34,7 +32,7 @@ export interface Certificates {
 }
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-const DAY = 86_400_000;
+export const DAY = 86_400_000;
 const AUTHORITY_DAYS = 3650;
 const LEAF_DAYS = 365;
 /** A certificate with less than this left is made again. */
@@ -46,7 +44,7 @@ export async function loadCertificates(
   hosts: readonly string[],
   now: number,
 ): Promise<Certificates> {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const authority = await authorityOf(directory, now);
   const server = await leafOf(directory, "server", authority, now, hosts, () =>
     extensions(ExtendedKeyUsage.serverAuth, hosts),
@@ -57,14 +55,40 @@ export async function loadCertificates(
   return { authority: authority.cert, server, admin };
 }
 
-async function authorityOf(directory: string, now: number): Promise<Pair> {
-  const held = read(directory, "ca");
-  if (held !== undefined) return held;
+/** Milliseconds since 1970 at which a certificate ends. */
+export const endOf = (cert: string): number => Date.parse(new X509Certificate(cert).validTo);
+
+interface Authority {
+  readonly cert: string;
+  /** Undefined when whoever brought it keeps it elsewhere. */
+  readonly key: string | undefined;
+}
+
+async function authorityOf(directory: string, now: number): Promise<Authority> {
+  const { cert, key, certFile, keyFile } = readPair(directory, "ca");
+  if (cert !== undefined) {
+    if (!new X509Certificate(cert).ca) {
+      throw new WeftError("invalid", "it is a certificate, but not that of an authority", {
+        object: certFile,
+        hint: "Put a certificate there that may sign others (basicConstraints CA:TRUE), with its key in ca.key.",
+      });
+    }
+    if (key !== undefined) checkPair({ cert, key }, certFile, keyFile);
+    return { cert, key };
+  }
+  // A first start that was killed has left a key alone, by which nothing was signed.
+  const isFirst = ["server", "admin"].every((name) => readPair(directory, name).cert === undefined);
+  if (key !== undefined && !isFirst) {
+    throw new WeftError("invalid", "there is the key of an authority, but ca.crt is missing", {
+      object: keyFile,
+      hint: "Put ca.crt back beside it; or, if no client trusts it any more, remove ca.key to have a new authority made.",
+    });
+  }
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
   const certificate = await X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
     name: "CN=weft",
-    ...span(now, AUTHORITY_DAYS),
+    ...span(now, now + AUTHORITY_DAYS * DAY),
     keys,
     signingAlgorithm: ALGORITHM,
     extensions: [
@@ -72,7 +96,7 @@ async function authorityOf(directory: string, now: number): Promise<Pair> {
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
     ],
   });
-  return write(directory, "ca", certificate, keys.privateKey);
+  return writePair(directory, "ca", certificate, keys.privateKey);
 }
 
 const extensions = (usage: ExtendedKeyUsage, hosts: readonly string[]): Extension[] => [
@@ -91,51 +115,63 @@ const extensions = (usage: ExtendedKeyUsage, hosts: readonly string[]): Extensio
 async function leafOf(
   directory: string,
   name: string,
-  authority: Pair,
+  authority: Authority,
   now: number,
   hosts: readonly string[],
   extensionsOf: () => Extension[],
 ): Promise<Pair> {
-  const held = read(directory, name);
-  if (held !== undefined && isPair(held) && serves(held.cert, authority.cert, hosts, now)) return held;
+  const { cert, key } = readPair(directory, name);
+  // A server that was killed while it made them anew leaves the new key beside the old certificate.
+  const held = cert !== undefined && key !== undefined && isPair({ cert, key }) ? { cert, key } : undefined;
+  const why = held === undefined ? "there is none" : faultOf(held.cert, authority.cert, hosts, now);
+  if (held !== undefined && why === undefined) return held;
+  if (authority.key === undefined) {
+    // What has a month left serves its time.
+    if (held !== undefined && why === RUNS_OUT && endOf(held.cert) > now) return held;
+    throw new WeftError(
+      "invalid",
+      `a new ${name}.crt is needed (${why}), and ca.key, which signs it, is missing`,
+      {
+        object: join(directory, "ca.key"),
+        hint: `Put ca.key back; or put ${name}.crt and ${name}.key there, signed with it${hosts.length === 0 ? "" : ` for ${hosts.join(", ")}`}; or move ca.crt away to have a new authority made, which all clients must be told of.`,
+      },
+    );
+  }
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
-  const [der] = PemConverter.decode(authority.key);
-  const signingKey = await crypto.subtle.importKey("pkcs8", der as ArrayBuffer, ALGORITHM, false, ["sign"]);
+  const signing = await signingKeyOf(authority.key, join(directory, "ca.key"));
   const certificate = await X509CertificateGenerator.create({
     serialNumber: serial(),
     subject: name === "admin" ? "CN=weft-admin,O=system:masters" : "CN=weft-server",
     issuer: new Certificate(authority.cert).subject,
-    ...span(now, LEAF_DAYS),
+    // Beyond its authority's end nobody would take it.
+    ...span(now, Math.min(now + LEAF_DAYS * DAY, endOf(authority.cert))),
     publicKey: keys.publicKey,
-    signingKey,
-    signingAlgorithm: ALGORITHM,
+    signingKey: signing.key,
+    signingAlgorithm: signing.algorithm,
     extensions: extensionsOf(),
   });
-  return write(directory, name, certificate, keys.privateKey);
+  return writePair(directory, name, certificate, keys.privateKey);
 }
 
-/** A server that was killed while it made them anew leaves the new key beside the old certificate. */
-function isPair({ cert, key }: Pair): boolean {
-  try {
-    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
-  } catch {
-    return false;
-  }
-}
+const RUNS_OUT = "it runs out";
 
-function serves(cert: string, authority: string, hosts: readonly string[], now: number): boolean {
+/** Why a certificate cannot go on being used; undefined when it can. */
+function faultOf(cert: string, authority: string, hosts: readonly string[], now: number): string | undefined {
   const certificate = new X509Certificate(cert);
-  const { publicKey } = new X509Certificate(authority);
-  if (!certificate.verify(publicKey) || Date.parse(certificate.validTo) - now < LEAST_LEFT) return false;
-  return hosts.every(
-    (host) => (isIp(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined,
+  if (!certificate.verify(new X509Certificate(authority).publicKey)) return "it is of another authority";
+  const missing = hosts.find(
+    (host) => (isIp(host) ? certificate.checkIP(host) : certificate.checkHost(host)) === undefined,
   );
+  if (missing !== undefined) return `it is not for ${missing}`;
+  // One that ends with its authority cannot be made to last longer.
+  const end = endOf(cert);
+  return end - now < LEAST_LEFT && (end < endOf(authority) || end <= now) ? RUNS_OUT : undefined;
 }
 
 /** Some minutes early, for clients whose clock is behind. */
-const span = (now: number, days: number): { notBefore: Date; notAfter: Date } => ({
+const span = (now: number, end: number): { notBefore: Date; notAfter: Date } => ({
   notBefore: new Date(now - 300_000),
-  notAfter: new Date(now + days * DAY),
+  notAfter: new Date(end),
 });
 
 /** A positive number of sixteen bytes. */
@@ -143,48 +179,4 @@ function serial(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[0] = ((bytes[0] as number) & 0x3f) | 0x40;
   return Buffer.from(bytes).toString("hex");
-}
-
-function read(directory: string, name: string): Pair | undefined {
-  const [certFile, keyFile] = files(directory, name);
-  if (!existsSync(certFile) || !existsSync(keyFile)) return undefined;
-  const pair = { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
-  try {
-    new X509Certificate(pair.cert);
-    return pair;
-  } catch (error) {
-    throw new WeftError("invalid", `it is no certificate: ${describeError(error)}`, {
-      object: certFile,
-      hint: "Put it right, or remove it to have a new one made.",
-      cause: error,
-    });
-  }
-}
-
-async function write(
-  directory: string,
-  name: string,
-  certificate: Certificate,
-  key: CryptoKey,
-): Promise<Pair> {
-  const pair: Pair = {
-    cert: `${certificate.toString("pem")}\n`,
-    key: `${PemConverter.encode(await crypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`,
-  };
-  const [certFile, keyFile] = files(directory, name);
-  replaceFile(keyFile, pair.key, 0o600);
-  replaceFile(certFile, pair.cert, 0o644);
-  return pair;
-}
-
-const files = (directory: string, name: string): [string, string] => [
-  join(directory, `${name}.crt`),
-  join(directory, `${name}.key`),
-];
-
-/** Writes a file whole or not at all, and into no file or link that somebody has put there under the name in between. */
-export function replaceFile(path: string, text: string, mode: number): void {
-  rmSync(`${path}.new`, { force: true });
-  writeFileSync(`${path}.new`, text, { mode, flag: "wx" });
-  renameSync(`${path}.new`, path);
 }

@@ -1,36 +1,58 @@
 /** HTTPS, with client certificates for those who have one. */
-
 import { createServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { describeError, WeftError } from "@weft/base";
 import { type Handler, serve } from "./bridge.ts";
 import type { Certificates } from "./certificates.ts";
+import { LIMITS, type Limits, limitIdle } from "./limits.ts";
 
 export interface Listening {
   readonly port: number;
+  /**
+   * New connections have these from here on; those that are there go on. The runtime cannot change the certificate of a
+   * listener: there is another one in its place, and for the moment between the two nobody is let in.
+   */
+  reload(certificates: Certificates): Promise<void>;
   stop(): Promise<void>;
 }
 
 export async function listenHttps(
   address: string,
   port: number,
-  { authority, server: pair }: Certificates,
+  certificates: Certificates,
   handler: Handler,
+  limits: Limits = LIMITS,
 ): Promise<Listening> {
-  const server = createServer(
-    { cert: pair.cert, key: pair.key, ca: authority, requestCert: true, rejectUnauthorized: false },
-    (incoming, outgoing) => void serve(incoming, outgoing, handler),
-  );
-  // Watches are silent for as long as nothing happens.
-  server.requestTimeout = 0;
-  server.timeout = 0;
-  await listen(server, address, port);
-  const stop = (): Promise<void> =>
-    new Promise((done) => {
-      server.close(() => done());
-      server.closeAllConnections();
-    });
-  return { port: (server.address() as AddressInfo).port, stop };
+  const begin = async ({ authority, server: pair }: Certificates, at: number): Promise<HttpsServer> => {
+    const server = createServer(
+      { cert: pair.cert, key: pair.key, ca: authority, requestCert: true, rejectUnauthorized: false },
+      (incoming, outgoing) => void serve(incoming, outgoing, handler),
+    );
+    limitIdle(server, limits);
+    await listen(server, address, at);
+    return server;
+  };
+  let current = await begin(certificates, port);
+  const bound = (current.address() as AddressInfo).port;
+  /** With connections that began before a reload. */
+  const former = new Map<HttpsServer, Promise<void>>();
+  const close = (server: HttpsServer): Promise<void> => new Promise((done) => server.close(() => done()));
+  return {
+    port: bound,
+    async reload(next) {
+      const old = current;
+      former.set(
+        old,
+        close(old).then(() => void former.delete(old)),
+      );
+      current = await begin(next, bound);
+    },
+    async stop() {
+      const closing = [close(current), ...former.values()];
+      for (const server of [current, ...former.keys()]) server.closeAllConnections();
+      await Promise.all(closing);
+    },
+  };
 }
 
 function listen(server: HttpsServer, address: string, port: number): Promise<void> {

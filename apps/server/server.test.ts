@@ -17,9 +17,10 @@ import {
   watchResource,
 } from "@weft/cluster/client";
 import { parse } from "yaml";
-import { loadCertificates, replaceFile } from "./certificates.ts";
+import { loadCertificates } from "./certificates.ts";
 import { type RunningServer, startServer } from "./index.ts";
-import { removeDirectory, temporaryDirectory } from "./testing/process.ts";
+import { replaceFile } from "./pair.ts";
+import { removeDirectory, startProcess, temporaryDirectory } from "./testing/process.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
 const directory = temporaryDirectory();
@@ -164,6 +165,32 @@ test("a key is never written into what somebody else has put where it is made", 
   expect([readFileSync(victim, "utf8"), readFileSync(path, "utf8")]).toEqual(["as it was", "secret"]);
   expect(lstatSync(path).isFile()).toBe(true);
   expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+test("a socket of a server that is stopped or too slow to answer stays its own", async () => {
+  const place = join(directory, "slow");
+  const slow = await startProcess(place);
+  process.kill(slow.pid, "SIGSTOP");
+  expect(await refusal(start({ data: join(directory, "data-3"), socket: slow.socket }))).toBe("busy");
+  process.kill(slow.pid, "SIGCONT");
+  expect((await fetch("http://server/healthz", { unix: slow.socket })).status).toBe(200);
+  await slow.kill();
+  // Killed, it has left the socket, and the lock went with it.
+  expect(existsSync(slow.socket)).toBe(true);
+  await (await start({ data: join(directory, "data-3"), socket: slow.socket })).stop();
+});
+
+test("a socket on which another program listens is not taken from it", async () => {
+  const path = join(directory, "foreign.sock");
+  const listen = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log("x"))`;
+  const child = Bun.spawn([process.execPath, "-e", listen], { stdout: "pipe" });
+  await child.stdout.getReader().read();
+  // It accepts nothing more.
+  child.kill("SIGSTOP");
+  expect(await refusal(start({ data: join(directory, "data-4"), socket: path }))).toBe("busy");
+  child.kill("SIGKILL");
+  await child.exited;
+  await (await start({ data: join(directory, "data-4"), socket: path })).stop();
 });
 
 test("what is no socket is not removed to make room for one", async () => {

@@ -10,9 +10,11 @@ import { join, resolve } from "node:path";
 import type { Logger } from "@weft/base";
 import { registerDefinitions } from "@weft/cluster/definitions";
 import { ApiServer, type ServiceSettings, unauthorized } from "@weft/cluster/server";
-import { loadCertificates, replaceFile } from "./certificates.ts";
+import { type Certificates, loadCertificates } from "./certificates.ts";
 import { listenHttps } from "./https.ts";
 import { kubeconfigText, socketKubeconfigText } from "./kubeconfig.ts";
+import { replaceFile } from "./pair.ts";
+import { type CertificateState, keepCertificates } from "./renewal.ts";
 import { listenSocket } from "./socket.ts";
 import { tokenCheck } from "./tokens.ts";
 
@@ -29,6 +31,8 @@ export interface ServerOptions {
   readonly kubeconfig: string | undefined;
   readonly services: ServiceSettings;
   readonly logger: Logger;
+  /** Milliseconds between looks at the certificates, and the time: an hour, and the machine's. */
+  readonly renewal?: { readonly every?: number; readonly now?: () => number };
 }
 
 export interface RunningServer {
@@ -54,25 +58,41 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   try {
     await registerDefinitions((request) => api.handle(request));
-    const certificates = await loadCertificates(
-      join(data, "pki"),
-      hostsOf(address, options.names),
-      Date.now(),
-    );
+    const { every, now = Date.now } = options.renewal ?? {};
+    const load = (): Promise<Certificates> =>
+      loadCertificates(join(data, "pki"), hostsOf(address, options.names), now());
+    const certificates = await load();
+    const kept = keepCertificates({
+      certificates,
+      load,
+      now,
+      logger,
+      ...(every === undefined ? {} : { every }),
+    });
+    stops.push(() => kept.stop());
     const https = await listenHttps(address, port, certificates, async (request, certified) => {
-      if (certified || mayEnter(request.headers.get("authorization")) || isHealth(request))
-        return api.handle(request);
+      if (isHealth(request)) return health(request, await api.handle(request), kept.states());
+      if (certified || mayEnter(request.headers.get("authorization"))) return api.handle(request);
       return refused();
     });
     stops.push(() => https.stop());
     const socket = resolve(options.socket ?? join(data, "server.sock"));
-    const local = await listenSocket(socket, (request) => api.handle(request));
+    const local = await listenSocket(socket, async (request) => {
+      const response = await api.handle(request);
+      return isHealth(request) ? health(request, response, kept.states()) : response;
+    });
     stops.push(() => local.stop());
     // An address that stands for all of them is none that a client can go to.
     const host = options.names[0] ?? LOOPBACK_OF[address] ?? address;
     const url = `https://${host.includes(":") ? `[${host}]` : host}:${https.port}`;
     const kubeconfig = resolve(options.kubeconfig ?? join(data, "kubeconfig"));
-    replaceFile(kubeconfig, kubeconfigText(url, certificates), 0o600);
+    const writeKubeconfig = (of: Certificates): void =>
+      replaceFile(kubeconfig, kubeconfigText(url, of), 0o600);
+    writeKubeconfig(certificates);
+    kept.follow(async (next) => {
+      writeKubeconfig(next);
+      await https.reload(next);
+    });
     const socketKubeconfig = `${kubeconfig}.socket`;
     replaceFile(socketKubeconfig, socketKubeconfigText(socket), 0o600);
     logger.info("serving", { url, socket, kubeconfig });
@@ -93,6 +113,23 @@ const hostsOf = (address: string, names: readonly string[]): string[] => {
 
 const isHealth = ({ method, url }: Request): boolean =>
   method === "GET" && /^\/(healthz|livez|readyz|version)$/.test(new URL(url).pathname);
+
+/** Of /readyz what the certificates say counts too; with "verbose" all of it is told, as kube-apiserver does. */
+function health(request: Request, response: Response, certificates: readonly CertificateState[]): Response {
+  const { pathname, searchParams } = new URL(request.url);
+  if (pathname !== "/readyz") return response;
+  const checks = [
+    { name: "storage", ok: response.ok, detail: response.ok ? "" : "it is being closed" },
+    ...certificates,
+  ];
+  const ok = checks.every((check) => check.ok);
+  if (ok && !searchParams.has("verbose")) return response;
+  const lines = checks.map(({ name, ok, detail }) => {
+    return `[${ok ? "+" : "-"}]${name} ${ok ? "ok" : "failed"}${detail === "" ? "" : `: ${detail}`}`;
+  });
+  const text = `${lines.join("\n")}\nreadyz check ${ok ? "passed" : "failed"}\n`;
+  return new Response(text, { status: ok ? 200 : 500 });
+}
 
 function refused(): Response {
   const failure = unauthorized();

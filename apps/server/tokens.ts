@@ -45,6 +45,7 @@ function readTokens(file: string): Buffer[] {
   } catch (cause) {
     throw new WeftError("invalid", `cannot read the tokens: ${describeError(cause)}`, {
       object: file,
+      hint: "Give --tokens a file that is there and can be read: one token a line.",
       cause,
     });
   }

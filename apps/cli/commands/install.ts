@@ -123,14 +123,24 @@ function readSettings(file: string): unknown {
   } catch (cause) {
     throw new WeftError("invalid", `the settings cannot be read: ${(cause as Error).message}`, {
       object: file,
+      hint: "Give --settings a file that is there and can be read.",
       cause,
     });
   }
   const { documents, errors } = readDocuments(text);
   const fault = errors[0];
-  if (fault !== undefined) throw new WeftError("invalid", fault.message, { object: `${file}:${fault.line}` });
-  if (documents.length > 1)
-    throw new WeftError("invalid", "settings are one document, not several", { object: file });
+  if (fault !== undefined) {
+    throw new WeftError("invalid", fault.message, {
+      object: `${file}:${fault.line}`,
+      hint: "Correct the YAML there; README.md shows settings.",
+    });
+  }
+  if (documents.length > 1) {
+    throw new WeftError("invalid", "settings are one document, not several", {
+      object: file,
+      hint: "Leave one of the parts between the lines of ---.",
+    });
+  }
   return documents[0]?.value;
 }
 

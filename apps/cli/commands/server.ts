@@ -17,6 +17,7 @@ interface Flags {
   readonly kubeconfig?: string;
   readonly serviceRange: string;
   readonly nodePorts: string;
+  readonly json?: true;
 }
 
 export function serverCommand(program: Command): void {
@@ -39,6 +40,7 @@ export function serverCommand(program: Command): void {
       "10.96.0.0/16,fd00:10:96::/112",
     )
     .option("--node-ports <range>", "ports of Services on nodes", "30000-32767")
+    .option("--json", "when it serves, print where as a line of JSON")
     .action(async (flags: Flags) => {
       const { startServer } = await import("@weft/server");
       const running = await startServer({
@@ -56,7 +58,9 @@ export function serverCommand(program: Command): void {
       process.on("SIGTERM", stop);
       process.on("SIGINT", stop);
       // Only now: whoever reads it may end the server at once.
-      print(`export KUBECONFIG=${running.kubeconfig}`);
+      const { url, socket, kubeconfig, socketKubeconfig } = running;
+      if (flags.json) print(JSON.stringify({ url, socket, kubeconfig, socketKubeconfig, pid: process.pid }));
+      else print(`export KUBECONFIG=${kubeconfig}`);
     });
   example(
     server,

@@ -49,8 +49,12 @@ export async function moveNode(options: MoveOptions): Promise<MoveReport> {
   const { client, node: name, to, namespace, onStep } = options;
   const facts = await readFacts(client, namespace);
   const node = facts.nodes.find((n) => n.name === name);
-  if (node === undefined)
-    throw new WeftError("not-found", `there is no node ${name}`, { object: `Node ${name}` });
+  if (node === undefined) {
+    throw new WeftError("not-found", `there is no node ${name}`, {
+      object: `Node ${name}`,
+      hint: `These are there: ${facts.nodes.map((n) => n.name).join(", ") || "none"}.`,
+    });
+  }
   if (node.move === undefined && node.network === to) {
     const report = { node: name, to, moved: false, keepOldNetwork: [] };
     if (to === "other" || node.agent === "ready") return report;
@@ -172,8 +176,12 @@ async function nodeReady(options: MoveOptions): Promise<void> {
   const { client, node } = options;
   await waitFor(options, "the node is not Ready", async () => {
     const object = await getIfThere<NodeObject>(client, NODES, { name: node });
-    if (object === undefined)
-      throw new WeftError("not-found", `node ${node} is gone`, { object: `Node ${node}` });
+    if (object === undefined) {
+      throw new WeftError("not-found", `node ${node} is gone`, {
+        object: `Node ${node}`,
+        hint: "Somebody has deleted it: when it is back, run this again.",
+      });
+    }
     return isReady(object) ? [] : [node];
   });
 }

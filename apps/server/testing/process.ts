@@ -10,6 +10,7 @@ export interface ServerProcess {
   readonly directory: string;
   readonly kubeconfig: string;
   readonly socket: string;
+  readonly pid: number;
   readonly log: () => string;
   kill(): Promise<void>;
   stop(): Promise<number>;
@@ -36,6 +37,7 @@ export async function startProcess(directory: string, ...words: readonly string[
     directory,
     kubeconfig: join(directory, "kubeconfig"),
     socket: join(directory, "server.sock"),
+    pid: child.pid,
     log,
     kill: async () => void (await end("SIGKILL")),
     stop: () => end("SIGTERM"),

@@ -86,13 +86,9 @@ export const methodNotAllowed = (method: string): Failure =>
     `the server does not allow this method on the requested resource: ${method}`,
   );
 
-export const notAcceptable = (): Failure =>
-  new Failure(
-    "unsupported",
-    406,
-    "NotAcceptable",
-    "only the following media types are accepted: application/json",
-  );
+export const notAcceptable = (
+  message = "only the following media types are accepted: application/json, application/yaml",
+): Failure => new Failure("unsupported", 406, "NotAcceptable", message);
 
 export const alreadyExists = (resource: ResourceName, name: string): Failure =>
   new Failure(

@@ -276,6 +276,28 @@ describe("what is invalid", () => {
     ]);
   });
 
+  test.each<[string, string]>([
+    ["brackets", "[".repeat(1_000_000)],
+    ["mappings in a line", "a: ".repeat(500_000)],
+    ["mappings in braces", "{a: ".repeat(500_000)],
+    ["unknown aliases", "- *a\n".repeat(300_000)],
+    ["an alias of itself", "a: &a [*a]"],
+    [
+      "aliases of aliases",
+      [
+        "a: &a [x,x]",
+        ...[..."bcdefghijklmnopqrstuvwxyz"].map(
+          (k, i) => `${k}: &${k} [${`*${"abcdefghijklmnopqrstuvwxyz"[i]},`.repeat(9)}]`,
+        ),
+      ].join("\n"),
+    ],
+    ["several documents", "a: 1\n---\nb: 2\n"],
+    ["a list", "- a\n".repeat(300_000)],
+  ])("YAML of %s is refused", async (_, text) => {
+    const { status, body } = await api.ask("POST", MAPS, text, { "Content-Type": "application/yaml" });
+    expect([status, body["reason"]]).toEqual([400, "BadRequest"]);
+  });
+
   test("nothing of it was logged as a failure of ours", () => {
     expect(api.logged).toEqual([]);
   });

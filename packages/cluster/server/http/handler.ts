@@ -1,6 +1,5 @@
 /** One request of a resource: which operation it is, and its answer. */
 import { isNotFound } from "@weft/base";
-import { stringify } from "yaml";
 import { badRequest, methodNotAllowed, noSuchPath, notFound } from "../errors.ts";
 import { readPatch } from "../patch/patch.ts";
 import type { Registry } from "../registry.ts";
@@ -16,7 +15,7 @@ import { bind, bindingOf, DONE, evict } from "../write/pod-actions.ts";
 import { scaleOf, withScale } from "../write/scale.ts";
 import { type Change, create, update } from "../write/writer.ts";
 import { encodeList, listPage, refuseFuture, revisionOf } from "./list.ts";
-import { mediaType, parseBody, readBytes } from "./media.ts";
+import { mediaType, parseBody, readBytes, yamlOf } from "./media.ts";
 import { keyOf, type Target } from "./path.ts";
 import { encodeObject, selectionOf, shapeObject, type View, viewOf } from "./view.ts";
 import { Watcher } from "./watch.ts";
@@ -89,7 +88,7 @@ function answer({ view, warnings }: Call, body: string, status = 200): Response 
   });
   for (const warning of warnings.slice(0, 100))
     headers.append("Warning", `299 - ${JSON.stringify(printable(warning))}`);
-  return new Response(view.form === "yaml" ? stringify(JSON.parse(body)) : body, { status, headers });
+  return new Response(view.form === "yaml" ? yamlOf(body) : body, { status, headers });
 }
 
 /** What a header may hold. */

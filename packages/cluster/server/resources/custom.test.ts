@@ -239,7 +239,12 @@ describe("a definition", () => {
     [
       "pattern",
       broken({ type: "object", properties: { a: { type: "string", pattern: "(" } } }),
-      "cannot be used",
+      'properties.a.pattern: Invalid value: "(": must be a valid regular expression',
+    ],
+    [
+      "pattern that RE2 does not have",
+      broken({ type: "object", properties: { a: { type: "string", pattern: "a(?=b)" } } }),
+      "invalid or unsupported Perl syntax",
     ],
     [
       "column",
@@ -256,6 +261,28 @@ describe("a definition", () => {
     await api.server.settled();
     const { status, body } = await api.post(DEFINITIONS, object);
     expect([status, message(body)]).toEqual([422, expect.stringContaining(part)]);
+  });
+
+  test("with a pattern that other engines backtrack in for years checks at once", async () => {
+    await api.delete(`${DEFINITIONS}/widgets.example.com`);
+    await api.server.settled();
+    const a = { type: "string", pattern: "^(a+)+$" };
+    const properties = { spec: { type: "object", properties: { a } } };
+    expect((await api.post(DEFINITIONS, broken({ type: "object", properties }))).status).toBe(201);
+    const widget = (text: string): Mapping => ({
+      apiVersion: "example.com/v1",
+      kind: "Widget",
+      metadata: { name: "slow" },
+      spec: { a: text },
+    });
+    const refused = await api.post(WIDGETS, widget(`${"a".repeat(50_000)}!`));
+    expect([refused.status, message(refused.body)]).toEqual([
+      422,
+      expect.stringContaining("should match '^(a+)+$'"),
+    ]);
+    const long = await api.post(WIDGETS, widget("a".repeat(1_000_000)));
+    expect([long.status, message(long.body)]).toEqual([400, expect.stringContaining("is too long")]);
+    expect((await api.post(WIDGETS, widget("a".repeat(50_000)))).status).toBe(201);
   });
 
   test("with rules that are not evaluated says so", async () => {

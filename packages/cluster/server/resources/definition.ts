@@ -4,6 +4,7 @@ import { labelFault, subdomainFault } from "../../names.ts";
 import { below, type Faults } from "../faults.ts";
 import { builtIn, column } from "../resource.ts";
 import { customCheck } from "../schema/check.ts";
+import { compilePattern } from "../schema/pattern.ts";
 import type { Schema } from "../schema/schema.ts";
 import { parseJsonPath } from "../table/json-path.ts";
 import {
@@ -175,6 +176,14 @@ function validateStructure(schema: Mapping, path: string, faults: Faults): void 
     faults.required(`${path}.type`, "must not be empty for specified object fields");
   for (const keyword of ["$ref", "$schema", "definitions", "dependencies", "patternProperties"]) {
     if (schema[keyword] !== undefined) faults.forbidden(`${path}.${keyword}`, `${keyword} is not supported`);
+  }
+  if (typeof schema["pattern"] === "string") {
+    try {
+      compilePattern(schema["pattern"]);
+    } catch (error) {
+      const detail = `must be a valid regular expression, but isn't: ${describeError(error)}`;
+      faults.invalid(`${path}.pattern`, schema["pattern"], detail);
+    }
   }
   if (schema["uniqueItems"] === true)
     faults.forbidden(

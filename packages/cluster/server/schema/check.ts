@@ -8,6 +8,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { below, type FieldFault } from "../faults.ts";
 import { isMap, type Mapping } from "../values.ts";
 import { FORMATS } from "./formats.ts";
+import { compilePattern } from "./pattern.ts";
 import { DEFINITIONS, type Schema } from "./schema.ts";
 
 export type Check = (object: Mapping) => FieldFault[];
@@ -23,7 +24,11 @@ const TAKEN = new Set(
 
 let shared: Ajv | undefined;
 
-const makeAjv = (): Ajv => new Ajv({ allErrors: true, strict: false, verbose: true, formats: FORMATS });
+/** `code` is what a validator would be written to a file with: none is. */
+const regExp = Object.assign((pattern: string) => compilePattern(pattern), { code: "compilePattern" });
+
+const makeAjv = (): Ajv =>
+  new Ajv({ allErrors: true, strict: false, verbose: true, formats: FORMATS, code: { regExp } });
 
 /** A check of Kubernetes' own types. They are many: compiled when first needed, and kept. */
 export function builtInCheck(schema: Schema): Check {

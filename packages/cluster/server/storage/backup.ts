@@ -80,7 +80,10 @@ export function restore(source: string, file: string, { replace = false } = {}):
 
 function refuseExisting(path: string, hint: string): void {
   if (!existsSync(dirname(resolve(path)))) {
-    throw new WeftError("not-found", "there is no such directory", { object: dirname(resolve(path)) });
+    throw new WeftError("not-found", "there is no such directory", {
+      object: dirname(resolve(path)),
+      hint: "Make it first, or give a path in another one.",
+    });
   }
   if (existsSync(path)) {
     throw new WeftError("exists", "the file is there already", {

@@ -51,7 +51,7 @@ export interface OpenDatabase {
 
 /** Opens the file for a server, or makes it. Throws "busy", "invalid" (damaged), "unsupported" (a later format). */
 export function openDatabase(file: string): OpenDatabase {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(file));
   const lock = takeLock(file);
   try {
     if (!existsSync(file)) createFile(file);
@@ -71,21 +71,42 @@ export function openDatabase(file: string): OpenDatabase {
   }
 }
 
-/** Holds `FILE.lock` until closed. Throws "busy" when another process has it. */
-export function takeLock(file: string): { close(): void } {
-  const lock = new Database(`${file}.lock`, { create: true });
+/** For its owner alone, as far as it is not there. Throws "unavailable". */
+export function makeDirectory(path: string): void {
   try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new WeftError("unavailable", `cannot make the directory: ${describeError(cause)}`, {
+      object: path,
+      hint: "Give another one with --data, or make it as somebody who may.",
+      cause,
+    });
+  }
+}
+
+const OTHER_SERVER = {
+  message: "another server has this file open",
+  hint: "Stop that server, or give this one a directory of its own with --data.",
+};
+
+/** Holds `FILE.lock` until closed, or this process ends. Throws "busy" when another process has it. */
+export function takeLock(file: string, { message, hint } = OTHER_SERVER): { close(): void } {
+  let lock: Database | undefined;
+  try {
+    lock = new Database(`${file}.lock`, { create: true });
     lock.run("PRAGMA busy_timeout = 0");
     lock.run("PRAGMA locking_mode = EXCLUSIVE");
     lock.run("BEGIN EXCLUSIVE");
-    return { close: () => lock.close() };
-  } catch (error) {
-    lock.close();
-    if (!/locked|busy/i.test(describeError(error))) throw damaged(`${file}.lock`, error);
-    throw new WeftError("busy", "another server has this file open", {
-      object: file,
-      hint: "Stop that server, or give this one a directory of its own with --data.",
-      cause: error,
+    const held = lock;
+    return { close: () => held.close() };
+  } catch (cause) {
+    lock?.close();
+    if (/locked|busy/i.test(describeError(cause)))
+      throw new WeftError("busy", message, { object: file, hint, cause });
+    throw new WeftError("unavailable", `cannot be locked: ${describeError(cause)}`, {
+      object: `${file}.lock`,
+      hint: "This file only holds a lock: remove it when no server runs, and see that its directory can be written.",
+      cause,
     });
   }
 }
@@ -155,7 +176,10 @@ function openChecked(file: string): Database {
 /** Opens a data file that must be there and be whole; every live object is read and compared with its digest. */
 export function openExisting(file: string, { readonly = false } = {}): Database {
   if (statSync(file, { throwIfNoEntry: false }) === undefined) {
-    throw new WeftError("not-found", "there is no such file", { object: file });
+    throw new WeftError("not-found", "there is no such file", {
+      object: file,
+      hint: "Check the path: --data is the directory of a server, and `weft server` makes one that is not there.",
+    });
   }
   if (statSync(file).size === 0) throw damaged(file, new Error("it is empty"));
   let database: Database;
