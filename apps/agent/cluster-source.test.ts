@@ -57,6 +57,7 @@ async function start(api: FakeApi) {
         seen.state = text;
       },
       pods: (pods, current) => Object.assign(seen, { pods, current }),
+      pools: () => {},
     },
     silentLogger,
   );

@@ -8,9 +8,10 @@ import { watchSettings } from "@weft/cluster";
 import { createFabric, type Fact } from "@weft/compile";
 import type { Settings, UnderlayLink } from "@weft/model";
 import type { Change } from "@weft/store";
+import type { ClusterPools } from "./cluster-pools.ts";
 import { type ClusterRows, type SourceListener, type SourceWatch, watchSource } from "./cluster-source.ts";
 import { LastSettings } from "./last-settings.ts";
-import type { FromCluster, KeyedFact, ToCluster } from "./messages.ts";
+import type { FromCluster, KeyedFact, PoolsToCluster, ToCluster } from "./messages.ts";
 import { step } from "./steps.ts";
 
 declare const self: Worker;
@@ -72,6 +73,7 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
       isRead = true;
       takeSelf();
       fabric.nodes.replaceAll(reading.nodes);
+      fabric.pools.replaceAll(reading.pools);
       fabric.blocks.replaceAll(reading.blocks);
     });
   };
@@ -96,7 +98,7 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
     });
     const state = (text: string): void => post({ type: "source-state", state: text });
     const pods: SourceListener["pods"] = (known, current) => post({ type: "pods", pods: known, current });
-    source = watchSource(message.source, message.node, { rows, state, pods }, threadLogger);
+    source = watchSource(message.source, message.node, { rows, state, pods, pools: post }, threadLogger);
   });
 }
 
@@ -108,5 +110,17 @@ self.onmessage = (event: MessageEvent<ToCluster>) => {
     addresses = addressesOf(message.links);
     if (!Bun.deepEquals(before, addresses)) source?.addressesChanged();
     commit(() => fabric.underlay.replaceAll(message.links));
-  }
+  } else if (source?.pools !== undefined) ofPools(message, source.pools);
 };
+
+/** What follows from what was written is posted before any answer to a later question. */
+function ofPools(message: PoolsToCluster, pools: ClusterPools): void {
+  const { type } = message;
+  if (type === "block-written") pools.written(message.block);
+  else if (type === "block-gone") pools.removed(message.name, message.uid);
+  else {
+    const found =
+      type === "free-blocks" ? pools.freeBlocks(message.pool, message.count) : pools.lenders(message.pool);
+    post({ type: "blocks-found", id: message.id, ...found });
+  }
+}

@@ -49,6 +49,8 @@ function answer(request: Request): Response {
   const url = new URL(request.url);
   const kind = url.pathname.endsWith("/pods") ? "pods" : "nodes";
   asked.push(`${url.pathname} ${url.searchParams.get("fieldSelector") ?? "all"}`);
+  // A cluster that knows no pools.
+  if (url.pathname.startsWith("/apis/")) return new Response("{}", { status: 404 });
   if (url.searchParams.get("watch") === null) {
     const items = Array.from({ length: kind === "pods" ? 3 : NODES }, (_, i) =>
       (kind === "pods" ? pod : node)(i, 0),
@@ -106,6 +108,7 @@ beforeAll(async () => {
     {
       state: () => {},
       pods: () => {},
+      pools: () => {},
       rows(reading) {
         readings.push(reading);
         fabric.database.write(() => {
@@ -128,10 +131,17 @@ async function eventually(check: () => boolean): Promise<void> {
   expect(check()).toBe(true);
 }
 
-test("only the node's own pods are asked for, nodes, and nothing else", () => {
+test("only the node's own pods are asked for, nodes, whether there are pools, and nothing else", () => {
   expect(readings[0]?.nodes).toHaveLength(NODES);
   expect(compiled).toBeGreaterThan(NODES);
-  expect([...new Set(asked)].sort()).toEqual(["/api/v1/nodes all", "/api/v1/pods spec.nodeName=node-0"]);
+  const pools = ["ipblocks", "ippools"].map((kind) => `/apis/weft.network/v1alpha1/${kind} all`);
+  expect([...new Set(asked)].sort()).toEqual([
+    "/api/v1/nodes all",
+    "/api/v1/pods spec.nodeName=node-0",
+    ...pools,
+  ]);
+  // Not there: it is not asked again at once.
+  for (const kind of pools) expect(asked.filter((a) => a === kind)).toHaveLength(1);
 });
 
 test("reports of kubelets and changes of pods cause no reading, no compile and no writing", async () => {

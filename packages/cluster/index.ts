@@ -3,4 +3,6 @@ export { type DirectoryWatch, readDirectory, type WatchOptions, watchDirectory }
 export { readDocuments } from "./documents.ts";
 export { type Conflict, type ManifestRows, parseManifests } from "./manifests.ts";
 export { type NodeManifest, nodeManifest } from "./node-manifest.ts";
+export { type AllBlocks, blockCombiner } from "./pool-blocks.ts";
+export { Ranges } from "./ranges.ts";
 export { watchSettings } from "./settings.ts";

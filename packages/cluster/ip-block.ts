@@ -6,9 +6,11 @@ import { contains, familyOf, hostPrefix, type IpAddress, type Prefix, prefixLeng
 import {
   type Allocation,
   API_GROUP,
+  type Block,
   blockName,
   type IpBlock,
   type Loan,
+  type Origin,
   POOLS_API_VERSION,
 } from "@weft/model";
 import { ipOf, prefixOf, refuseSpecial } from "./addresses.ts";
@@ -119,6 +121,36 @@ function readAllocation(item: Field, prefix: Prefix | undefined, notes: Notes): 
       since: timeOf(item.at("since").value) ?? 0,
     },
   ];
+}
+
+/**
+ * What an IPBlock comes to: the node's range, and every address that is on loan, one each. A loan counts from when it is
+ * granted until the borrower says that it is done with it. Of a block that is one address, and lent, only the loan is left.
+ */
+export function blocksOf({ name, uid, prefix, pool, node, tunnelAddress, loans }: IpBlock): Block[] {
+  const origin = (field?: string): Origin => ({
+    kind: "IPBlock",
+    name,
+    uid,
+    ...(field === undefined ? {} : { field }),
+  });
+  const lent = loans.flatMap((loan, i): Block[] => {
+    const { address, returned, tunnel } = loan;
+    if (address === undefined || returned) return [];
+    return [
+      {
+        prefix: hostPrefix(address),
+        node: loan.node,
+        pool,
+        ...(tunnel ? { tunnelAddress: address } : {}),
+        lentFrom: prefix,
+        origin: origin(`spec.loans[${i}]`),
+      },
+    ];
+  });
+  if (node === undefined || lent.some((b) => b.prefix === prefix)) return lent;
+  const own = tunnelAddress === undefined ? {} : { tunnelAddress };
+  return [{ prefix, node, pool, ...own, origin: origin() }, ...lent];
 }
 
 /** A block that is to be claimed. */

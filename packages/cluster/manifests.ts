@@ -1,7 +1,7 @@
 /** The objects of several files put together: duplicates and contradictions between them. */
-import { familyOf, makePrefix, overlaps, prefixIp, prefixLength } from "@weft/base";
 import type { Block, EndpointSlice, Node, Pod, Service, ServiceRange } from "@weft/model";
 import { type FileReading, type ManifestObject, readObjects } from "./objects.ts";
+import { Ranges } from "./ranges.ts";
 
 export interface ManifestRows {
   /** By name. */
@@ -93,11 +93,10 @@ const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 
 /** Blocks of which no two overlap: of those that do, the node that comes first keeps its own. */
 function withoutOverlaps(objects: readonly ManifestObject[], { errors, conflicts }: Found): Set<Block> {
   const kept = new Set<Block>();
-  // By family and length: nearly always one length is in use, and then one lookup finds what overlaps.
-  const byLength = new Map<string, Map<string, { block: Block; place: string }>>();
+  const ranges = new Ranges<{ block: Block; place: string }>();
   for (const { blocks, place } of objects) {
     for (const block of blocks) {
-      const other = overlapping(block.prefix, byLength);
+      const other = ranges.overlapping(block.prefix);
       if (other !== undefined) {
         errors.push(
           `${place}: Node ${block.node}: ${block.origin.field}: Invalid value: "${block.prefix}": overlaps ` +
@@ -113,30 +112,11 @@ function withoutOverlaps(objects: readonly ManifestObject[], { errors, conflicts
         });
         continue;
       }
-      const entry = { block, place };
-      const group = `${familyOf(block.prefix)}/${prefixLength(block.prefix)}`;
-      byLength.set(group, (byLength.get(group) ?? new Map()).set(block.prefix, entry));
+      ranges.put(block.prefix, { block, place });
       kept.add(block);
     }
   }
   return kept;
-}
-
-function overlapping<T>(
-  prefix: string,
-  byLength: ReadonlyMap<string, ReadonlyMap<string, T>>,
-): T | undefined {
-  for (const [group, entries] of byLength) {
-    const length = prefixLength(group);
-    if (group[0] !== String(familyOf(prefix))) continue;
-    if (length <= prefixLength(prefix)) {
-      const found = entries.get(makePrefix(prefixIp(prefix), length));
-      if (found !== undefined) return found;
-    } else {
-      for (const [other, entry] of entries) if (overlaps(prefix, other)) return entry;
-    }
-  }
-  return undefined;
 }
 
 /** What stands in the place of nodes that lose an address: the node that comes first keeps what two of them have. */

@@ -12,7 +12,7 @@ import type { Services } from "@weft/compile";
 import type { Change } from "@weft/store";
 
 const VERSION = 1;
-const TABLES = ["nodes", "blocks", "ranges", "services", "slices"] as const;
+const TABLES = ["nodes", "pools", "blocks", "ranges", "services", "slices"] as const;
 type TableName = (typeof TABLES)[number];
 
 export class ServiceCopy {

@@ -94,6 +94,7 @@ describe("watchCluster", () => {
       errors: [],
       conflicts: [],
       waiting: [],
+      labels: undefined,
     });
     expect(nodes).toHaveLength(2);
     expect(pods).toHaveLength(3);
@@ -149,7 +150,7 @@ describe("watchCluster", () => {
     const { watch, last, names, place } = await start(api);
     await watch.ready;
     expect(last().errors).toEqual([]);
-    expect(last().waiting).toEqual([
+    expect(last().waiting.map((w) => w.text)).toEqual([
       `${place}: Node a: waits for an address of type InternalIP in status.addresses`,
       `${place}: Node b: waits for a pod range in spec.podCIDRs`,
       `${place}: Node c: waits for an address of type InternalIP in status.addresses`,

@@ -20,7 +20,7 @@ export interface ClusterWatchOptions
     "pageSize" | "idleLimit" | "backoff" | "clock" | "random" | "logger" | "onStatus"
   > {
   readonly client: ApiClient;
-  /** Only the pods bound to this node; all nodes in any case. */
+  /** Only the pods bound to this node, and its labels; all nodes in any case. */
   readonly node?: string;
   /** Whether rows of pods have their containers, which are most of a pod: true by default. */
   readonly containers?: boolean;
@@ -48,7 +48,7 @@ const PODS_PER_PAGE = 500;
 export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
   const { client, node, onChange, gather = 100, logger = silentLogger, clock = systemClock } = options;
   const place = new URL(client.server).host;
-  const nodes = new Kind(place, "Node", readNodeObject);
+  const nodes = new Kind(place, "Node", readNodeObject, node);
   const pods = new Kind(place, "Pod", podReader(options.containers ?? true));
   const rows = createTeller(nodes, pods, onChange, logger);
   let cancel: (() => void) | undefined;
@@ -117,6 +117,7 @@ function createTeller(
           errors: [...ofNodes.errors, ...ofPods.errors],
           conflicts: ofNodes.conflicts,
           waiting: ofNodes.waiting,
+          labels: ofNodes.labels,
         });
       } catch (error) {
         logger.error("taking over the cluster's rows failed", { error: describeError(error) });

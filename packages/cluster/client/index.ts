@@ -1,4 +1,6 @@
 /** A client of the Kubernetes API: credentials, requests, watches into rows, writes, events, leader election. */
+
+export type { BlockRow } from "./block-rows.ts";
 export {
   type ClusterRows,
   type ClusterWatch,
@@ -26,6 +28,13 @@ export { type LeaderElectionOptions, runLeaderElection } from "./lease.ts";
 export { type ListOptions, type ListReader, listObjects } from "./list.ts";
 export { type PodAsks, readPodAsks } from "./pod-asks.ts";
 export { createPoolsApi, decodeBlock, decodePool, type PoolsApi } from "./pools.ts";
+export {
+  type NamespaceRow,
+  type PoolsWatch,
+  type PoolsWatchOptions,
+  watchPools,
+} from "./pools-source.ts";
+export type { Waiting } from "./readings.ts";
 export {
   ENDPOINT_SLICES,
   EVENTS,

@@ -13,8 +13,17 @@ import { identityOf, type KubernetesObject } from "./resource.ts";
 import type { RowBatch } from "./watch.ts";
 
 export interface KindRows extends ManifestRows {
-  /** Objects that are not complete yet, and what they wait for. No fault. */
-  readonly waiting: readonly string[];
+  /** Nodes that are not complete yet, and what they wait for. No fault. */
+  readonly waiting: readonly Waiting[];
+  /** Labels of the node that they were asked for of; undefined: it is not known. */
+  readonly labels: Readonly<Record<string, string>> | undefined;
+}
+
+export interface Waiting {
+  readonly node: string;
+  /** "range": where pools have blocks for it, it needs none. */
+  readonly for: "address" | "range";
+  readonly text: string;
 }
 
 type KindName = "Node" | "Pod" | "ServiceCIDR";
@@ -27,7 +36,8 @@ export interface Reading {
   /** Undefined when it never was without fault, or waits. */
   readonly object: ManifestObject | undefined;
   readonly errors: readonly string[];
-  readonly waiting: string | undefined;
+  readonly waiting: Waiting | undefined;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** The readings of one kind, and the rows that they come to, computed when something changed. */
@@ -35,13 +45,16 @@ export class Kind {
   readonly #place: string;
   readonly #kind: KindName;
   readonly #read: ReadObject;
+  readonly #labelled: string | undefined;
   readonly #readings = new Map<string, Reading>();
   #rows: KindRows | undefined;
 
-  constructor(place: string, kind: KindName, read: ReadObject) {
+  /** `labelled` is the object whose labels are kept. */
+  constructor(place: string, kind: KindName, read: ReadObject, labelled?: string) {
     this.#place = place;
     this.#kind = kind;
     this.#read = read;
+    this.#labelled = labelled;
   }
 
   take({ reset, changes }: RowBatch<Reading>): void {
@@ -65,6 +78,7 @@ export class Kind {
     return {
       ...combine([{ objects, warnings: [], errors }]),
       waiting: readings.flatMap(({ waiting }) => waiting ?? []),
+      labels: this.#labelled === undefined ? undefined : this.#readings.get(this.#labelled)?.labels,
     };
   }
 
@@ -75,7 +89,10 @@ export class Kind {
     const read = this.#read(object, faults);
     const say = (text: string): string => `${this.#place}: ${what}: ${text}`;
     const errors = faults.map(({ path, message }) => say(`${pathText(path)}: ${message}`));
-    const waiting = read.waiting === undefined ? undefined : say(`waits for ${read.waiting}`);
+    const waiting =
+      read.waiting === undefined
+        ? undefined
+        : { node: identityOf(object), for: read.waiting, text: say(`waits for ${WAITS_FOR[read.waiting]}`) };
     const usable = errors.length === 0 && read.rows !== undefined;
     // Of nodes alone: there are many pods, and they claim nothing.
     const created = this.#kind === "Node" ? { created: createdAt(object) } : {};
@@ -84,8 +101,19 @@ export class Kind {
       // One array for the many that have none.
       errors: errors.length === 0 ? NO_ERRORS : errors,
       waiting,
+      ...(this.#labelled === identityOf(object) ? { labels: labelsOf(object) } : {}),
     };
   }
+}
+
+const WAITS_FOR = {
+  address: "an address of type InternalIP in status.addresses",
+  range: "a pod range in spec.podCIDRs",
+} as const;
+
+function labelsOf({ metadata }: KubernetesObject): Readonly<Record<string, string>> {
+  const { labels } = metadata;
+  return isMapping(labels) ? (labels as Record<string, string>) : {};
 }
 
 const NO_ERRORS: readonly string[] = [];
@@ -106,7 +134,7 @@ type ReadObject = (object: KubernetesObject, faults: Fault[]) => ObjectReading;
 
 interface ObjectReading {
   readonly rows?: Partial<Omit<ManifestObject, "key" | "place" | "created">>;
-  readonly waiting?: string;
+  readonly waiting?: Waiting["for"];
 }
 
 /**
@@ -124,12 +152,10 @@ export const podReader =
 
 export function readNodeObject(object: KubernetesObject, faults: Fault[]): ObjectReading {
   const found = withInternalAddresses(object);
-  if (found.internal === 0) return { waiting: "an address of type InternalIP in status.addresses" };
+  if (found.internal === 0) return { waiting: "address" };
   const { node, blocks } = readNode(new Field(found.object, [], faults), noNotes());
   const rows = { nodes: [node], blocks };
-  return blocks.length > 0 || faults.length > 0
-    ? { rows }
-    : { rows, waiting: "a pod range in spec.podCIDRs" };
+  return blocks.length > 0 || faults.length > 0 ? { rows } : { rows, waiting: "range" };
 }
 
 export const readRanges: ReadObject = (object, faults) => ({

@@ -1,5 +1,6 @@
 /**
- * Services of a cluster into tables: Services, EndpointSlices, ServiceCIDRs, and of Nodes what services need.
+ * Services of a cluster into tables: Services, EndpointSlices, ServiceCIDRs, and of Nodes and address pools what services
+ * need: which addresses are pods, and whose.
  *
  * There may be tens of thousands of services, so rows are never told as a whole: each watch hands over its
  * differences. The first change after a rest is a commit at once, since a client may wait for it; of a burst, what comes
@@ -11,13 +12,15 @@
  * is a slice; of such Services a row stays, to tell why they are left alone.
  */
 import { describeError, type Logger, silentLogger, systemClock, WeftError } from "@weft/base";
-import type { Block, EndpointSlice, Node, Service, ServiceRange } from "@weft/model";
+import type { Block, EndpointSlice, IpPool, Node, Service, ServiceRange } from "@weft/model";
 import { readEndpointSlice } from "../endpoint-slice.ts";
 import { type Fault, Field, faultText } from "../field.ts";
 import { HEADLESS_LABEL, PROXY_NAME_LABEL } from "../metadata.ts";
+import { blockCombiner } from "../pool-blocks.ts";
 import { readService } from "../service.ts";
 import { noNotes } from "../unhonoured.ts";
 import type { ApiClient } from "./http.ts";
+import { watchPools } from "./pools-source.ts";
 import { Kind, NODES_PER_PAGE, type Reading, readNodeObject, readRanges } from "./readings.ts";
 import {
   ENDPOINT_SLICES,
@@ -41,7 +44,8 @@ export interface ServiceTables {
   readonly services: RowTable<Service>;
   readonly slices: RowTable<EndpointSlice>;
   readonly nodes: RowTable<Node>;
-  readonly blocks: RowTable<Block>;
+  readonly pools: RowTable<IpPool>;
+  readonly blocks: RowTable<Block> & { rows(): readonly Block[] };
   readonly ranges: RowTable<ServiceRange>;
 }
 
@@ -62,7 +66,7 @@ export interface ServicesWatchOptions
 export interface ServicesWatch {
   /** Resolves when the tables hold all that was listed; rejects when it is stopped before. */
   readonly ready: Promise<void>;
-  status(): Readonly<Record<"services" | "slices" | "nodes" | "ranges", WatchStatus>>;
+  status(): Readonly<Record<"services" | "slices" | "nodes" | "ranges" | "pools" | "blocks", WatchStatus>>;
   /** Objects that could not be read, each in a sentence; they keep the rows that they had. */
   errors(): readonly string[];
   stop(): Promise<void>;
@@ -122,6 +126,25 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
     later(told);
   };
 
+  const combine = blockCombiner();
+  let blockErrors: readonly string[] = [];
+  const blocks = (): void => {
+    // Until they are listed, those that were known stay: the copy's.
+    const rows = pools.complete
+      ? [...pools.blocks.values()].map((b) => b.rows)
+      : [tables.blocks.rows().filter((b) => b.pool !== undefined)];
+    const all = combine(nodes.rows().blocks, rows);
+    blockErrors = all.errors;
+    if (pools.complete) tables.pools.replaceAll(pools.pools);
+    tables.blocks.replaceAll(all.blocks);
+  };
+  const pools = watchPools({
+    ...options,
+    logger,
+    onChange() {
+      later(blocks);
+    },
+  });
   const watches = {
     services: start(pathOf(SERVICES), decodeService, into(tables.services)),
     slices: start(pathOf(ENDPOINT_SLICES), decodeSlice, into(tables.slices), { labelSelector: PROXIED }),
@@ -130,7 +153,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
       (object, before) => nodes.read(object, before),
       readingsOf(nodes, () => {
         tables.nodes.replaceAll(nodes.rows().nodes);
-        tables.blocks.replaceAll(nodes.rows().blocks);
+        blocks();
       }),
       { pageSize: options.pageSize ?? NODES_PER_PAGE },
     ),
@@ -141,7 +164,8 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
     ),
   };
   const needed = [watches.services, watches.slices, watches.nodes];
-  const ready = Promise.all([...needed.map((w) => w.ready), answered(watches.ranges, clock)]).then(() => {
+  const asked = [...needed.map((w) => w.ready), answered(watches.ranges, clock), pools.answered];
+  const ready = Promise.all(asked).then(() => {
     synced = true;
     flush();
   });
@@ -153,6 +177,7 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
       slices: watches.slices.status(),
       nodes: watches.nodes.status(),
       ranges: watches.ranges.status(),
+      ...pools.status(),
     }),
     errors() {
       const faults = (kind: string, watch: ResourceWatch): string[] =>
@@ -162,10 +187,12 @@ export function watchServices(options: ServicesWatchOptions): ServicesWatch {
         ...faults("EndpointSlice", watches.slices),
         ...nodes.rows().errors,
         ...ranges.rows().errors,
+        ...pools.errors(),
+        ...blockErrors,
       ];
     },
     async stop() {
-      await Promise.all(Object.values(watches).map((w) => w.stop()));
+      await Promise.all([...Object.values(watches), pools].map((w) => w.stop()));
       cancel?.();
     },
   };

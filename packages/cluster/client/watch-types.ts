@@ -26,6 +26,11 @@ export interface ResourceWatchOptions<Row> {
   readonly onChange: (batch: RowBatch<Row>) => void;
   /** After every change of what `status` says, other than numbers and times. */
   readonly onStatus?: () => void;
+  /**
+   * The server may not know the kind: then there are no rows, which is no fault, and it is asked again after `every`
+   * milliseconds. Rows that are known stay until it has said so three times.
+   */
+  readonly optional?: { readonly every: number };
   /** Objects a page of the list, 500 by default. */
   readonly pageSize?: number;
   /** Milliseconds without a byte after which a connection is given up, 300,000 by default. */
@@ -37,7 +42,8 @@ export interface ResourceWatchOptions<Row> {
   readonly logger?: Logger;
 }
 
-export type WatchState = "listing" | "watching" | "away" | "stopped";
+/** "absent": the server does not know the kind. */
+export type WatchState = "listing" | "watching" | "absent" | "away" | "stopped";
 
 export interface WatchStatus {
   readonly path: string;
@@ -49,7 +55,7 @@ export interface WatchStatus {
   /** Why the last connection failed, until one succeeds. */
   readonly lastError: string | undefined;
   readonly hint: string | undefined;
-  /** The first list is complete. */
+  /** The first list is complete, or there is nothing to list. */
   readonly synced: boolean;
   readonly objects: number;
   readonly resourceVersion: string | undefined;

@@ -412,3 +412,59 @@ describe("faults", () => {
     expect(watch.status()).toMatchObject({ state: "watching", awaySince: undefined, lastError: undefined });
   });
 });
+
+describe("a kind that the server may not know", () => {
+  const unknown = () => failure(404, "NotFound", "the server could not find the requested resource");
+
+  test("is no rows, quietly, until it comes", async () => {
+    const api = new FakeApi();
+    api.intercept = unknown;
+    let told = 0;
+    const { watch, batches, untilEqual } = await start(api, {
+      optional: { every: 5 },
+      onStatus: () => void told++,
+    });
+    await watch.ready;
+    expect(batches).toEqual([{ reset: true, changes: [] }]);
+    await until(() => watch.status().lists > 3);
+    expect(watch.status()).toMatchObject({
+      state: "absent",
+      synced: true,
+      lastError: undefined,
+      awaySince: undefined,
+    });
+    expect(told).toBe(1);
+    api.put(PATH, pod("a", 1));
+    api.intercept = () => undefined;
+    await untilEqual();
+    await until(() => watch.status().state === "watching");
+  });
+
+  test("keeps its rows until the server has said three times that it does not know it", async () => {
+    const api = new FakeApi();
+    api.put(PATH, pod("a", 1));
+    const { watch, text } = await start(api, { optional: { every: 20 } });
+    await watch.ready;
+    await until(() => watch.status().state === "watching");
+    let said = 0;
+    const atThat: string[] = [];
+    api.intercept = () => {
+      atThat.push(text());
+      said++;
+      return unknown();
+    };
+    api.disconnect();
+    await until(() => text() === "");
+    expect(said).toBe(3);
+    expect(atThat).toEqual(["a=1", "a=1", "a=1"]);
+    expect(watch.status().state).toBe("absent");
+  });
+
+  test("is a fault like any other where it is needed", async () => {
+    const api = new FakeApi();
+    api.intercept = unknown;
+    const { watch } = await start(api);
+    await until(() => watch.status().lastError !== undefined);
+    expect(watch.status()).toMatchObject({ state: "away", synced: false });
+  });
+});

@@ -13,6 +13,7 @@
  * - A server whose store was restored from a backup has versions older than ours, and would let a watch from ours
  *   wait in silence until it gets there. So after a loss the version there is asked for, with a list of one object.
  * - Between tries: exponential backoff with jitter, or what the server asks for in Retry-After.
+ * - A kind that the server does not know (`optional`) is looked for now and then, without a word.
  * - Raw objects are not kept: one page, or one piece of the stream, is in memory at a time.
  */
 import {
@@ -54,6 +55,8 @@ interface ByteReader {
 const GOOD = 5000;
 /** Tries with something unreadable in them before everything is listed anew. */
 const UNREADABLE = 4;
+/** A server that starts may not know all of its kinds yet. */
+const SAID_ABSENT = 3;
 
 class Reflector<Row> implements ResourceWatch {
   readonly ready: Promise<void>;
@@ -74,6 +77,8 @@ class Reflector<Row> implements ResourceWatch {
   #synced = false;
   #lists = 0;
   #watches = 0;
+  /** How often in a row the server has said that it does not know the kind. */
+  #absences = 0;
   /** Where the next watch begins; undefined: with a list. */
   #version: string | undefined;
   /** Whoever listens does not have all: the next batch must be a reset. */
@@ -145,6 +150,11 @@ class Reflector<Row> implements ResourceWatch {
         failures = good ? 0 : failures + 1;
       } catch (error) {
         if (signal.aborted) break;
+        if (this.#isAbsent(error)) {
+          failures = 0;
+          await sleep(this.#clock, this.#options.optional?.every ?? 0, this.#interruptible()).catch(() => {});
+          continue;
+        }
         failures = this.#clock.monotonic() - began >= GOOD ? 1 : failures + 1;
         if (isTooOld(error) || (isInvalid(error) && failures % UNREADABLE === 0)) this.#version = undefined;
         patience = error instanceof ApiError ? (error.retryAfter ?? 0) : 0;
@@ -159,7 +169,7 @@ class Reflector<Row> implements ResourceWatch {
 
   async #list(): Promise<void> {
     const { client, path, pageSize } = this.#options;
-    if (this.#awaySince === undefined) this.#enter("listing");
+    if (this.#awaySince === undefined && this.#state !== "absent") this.#enter("listing");
     this.#lists++;
     let replacement = this.#held.replacement();
     const version = await listObjects(
@@ -182,7 +192,31 @@ class Reflector<Row> implements ResourceWatch {
     this.#tell(changes);
     this.#version = version;
     this.#synced = true;
+    this.#absences = 0;
     this.#becomeReady();
+  }
+
+  /** True when the server does not know the kind and that is accepted: rows are gone, or will be if it says so again. */
+  #isAbsent(error: unknown): boolean {
+    if (this.#options.optional === undefined || !isUnknown(error)) return false;
+    this.#version = undefined;
+    this.#absences++;
+    if (this.#held.size > 0 && this.#absences < SAID_ABSENT) {
+      this.#fail(error);
+      return true;
+    }
+    try {
+      this.#tell(this.#held.replacement().finish(""));
+    } catch {
+      // Told again with the next look: the batch was not taken over.
+      return true;
+    }
+    this.#synced = true;
+    this.#awaySince = undefined;
+    this.#error = undefined;
+    this.#becomeReady();
+    this.#enter("absent");
+    return true;
   }
 
   #interruptible(): AbortSignal {
@@ -361,6 +395,8 @@ class Reflector<Row> implements ResourceWatch {
 /** Nothing can go on from that version; 400 is what a server says of one that it cannot read. */
 const isTooOld = (error: unknown): boolean =>
   hasCode(error, "overflow") || (error instanceof ApiError && error.status === 400);
+
+const isUnknown = (error: unknown): boolean => error instanceof ApiError && error.status === 404;
 
 function bookmarkOf(object: unknown): string {
   const metadata = isMapping(object) && isMapping(object["metadata"]) ? object["metadata"] : {};
