@@ -23,6 +23,7 @@ function controller(
     namespace: "weft-system",
     identity,
     grace,
+    nodeGone: 300_000,
     election: ELECTION,
     logger: createLogger((line) => log.push(line)),
     signal: stopping.signal,

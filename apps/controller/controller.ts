@@ -6,6 +6,8 @@
  *   agents' pods --watch--> +       ^                             +--> event
  *                                   +--- grace over, write failed: look again later
  *
+ *   IPPools, IPBlocks, ServiceCIDRs, Nodes --watch--> PoolKeeper (pools/pool-keeper.ts has its own drawing)
+ *
  * Several run; the holder of the lease does this, the others wait. Whoever begins to lead reads everything anew and
  * writes only what is different, so a change of leaders changes nothing. How long an agent has not been ready counts
  * from when this leader first saw it: a new leader gives every node the whole grace again.
@@ -14,16 +16,25 @@ import { type Clock, describeError, isNotFound, type Logger, systemClock } from 
 import {
   type ApiClient,
   getObject,
+  IP_BLOCKS,
+  IP_POOLS,
+  type KubernetesObject,
   LEASES,
   NODES,
   PODS,
   pathOf,
+  type Resource,
+  type ResourceWatch,
+  type RowBatch,
   runLeaderElection,
+  SERVICE_CIDRS,
   watchResource,
 } from "@weft/cluster/client";
 import { type AgentPod, decodeNode, decodePod } from "./decode.ts";
 import { NodeKeeper } from "./keeper.ts";
 import type { NodeRow } from "./node-state.ts";
+import { decodeBlockRow, decodePoolRow, serviceRanges } from "./pools/decode.ts";
+import { PoolKeeper } from "./pools/pool-keeper.ts";
 
 export interface ControllerOptions {
   readonly client: ApiClient;
@@ -34,6 +45,8 @@ export interface ControllerOptions {
   /** Milliseconds that an agent may be away before its node is declared to be without a network. */
   readonly grace: number;
   readonly logger: Logger;
+  /** Milliseconds after which blocks of a node that is not there go back to their pools. */
+  readonly nodeGone: number;
   /** Ends it; a lease that is held is released. */
   readonly signal: AbortSignal;
   readonly clock?: Clock;
@@ -103,6 +116,7 @@ async function lead(options: ControllerOptions, signal: AbortSignal): Promise<vo
   const keeper = new NodeKeeper(options, signal, nodes, (name) =>
     [...pods.values()].some((p) => p.node === name && p.ready),
   );
+  const pools = new PoolKeeper(options, signal, nodes);
   const nodeWatch = watchResource<NodeRow>({
     client,
     path: pathOf(NODES),
@@ -116,6 +130,7 @@ async function lead(options: ControllerOptions, signal: AbortSignal): Promise<vo
         else nodes.set(key, after);
         keeper.look(key);
       }
+      pools.nodesChanged(reset ? undefined : changes.map((c) => c.key));
     },
   });
   const podWatch = watchResource<AgentPod>({
@@ -143,9 +158,50 @@ async function lead(options: ControllerOptions, signal: AbortSignal): Promise<vo
     () => keeper.start(),
     () => {},
   );
+  const stopPools = watchForPools(options, pools, nodeWatch.ready);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
-  await Promise.all([nodeWatch.stop(), podWatch.stop(), keeper.stop()]);
+  await Promise.all([nodeWatch.stop(), podWatch.stop(), keeper.stop(), stopPools()]);
+}
+
+/** How often a kind is looked for that the server does not know, in milliseconds. */
+const KIND_EVERY_MS = 20_000;
+const BLOCKS_PER_PAGE = 100;
+
+/** Nothing is judged before all of it is complete: what is missing may be what a pool overlaps. */
+function watchForPools(
+  { client, logger, clock = systemClock }: ControllerOptions,
+  keeper: PoolKeeper,
+  nodes: Promise<void>,
+): () => Promise<void> {
+  const start = <Row>(
+    resource: Resource,
+    decode: (object: KubernetesObject) => Row,
+    onChange: (batch: RowBatch<Row>) => void,
+    pageSize?: number,
+  ): ResourceWatch =>
+    watchResource<Row>({
+      client,
+      path: pathOf(resource),
+      decode,
+      onChange,
+      clock,
+      logger,
+      optional: { every: KIND_EVERY_MS },
+      ...(pageSize === undefined ? {} : { pageSize }),
+    });
+  const watches = [
+    start(IP_POOLS, decodePoolRow, (batch) => keeper.takePools(batch)),
+    start(IP_BLOCKS, decodeBlockRow, (batch) => keeper.takeBlocks(batch), BLOCKS_PER_PAGE),
+    start(SERVICE_CIDRS, serviceRanges, (batch) => keeper.takeServices(batch)),
+  ];
+  void Promise.all([nodes, ...watches.map((w) => w.ready)]).then(
+    () => keeper.start(),
+    () => {},
+  );
+  return async () => {
+    await Promise.all([...watches.map((w) => w.stop()), keeper.stop()]);
+  };
 }

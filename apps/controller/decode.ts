@@ -2,6 +2,7 @@
 import type { KubernetesObject } from "@weft/cluster/client";
 import { NETWORK_LABEL } from "@weft/model";
 import { CONDITION, type NodeRow, STARTUP_TAINT } from "./node-state.ts";
+import { nodeRanges } from "./pools/decode.ts";
 
 export interface AgentPod {
   readonly node: string;
@@ -29,6 +30,7 @@ export function decodeNode(object: KubernetesObject): NodeRow {
         : { status: text(network["status"]), reason: text(network["reason"]) },
     hasStartupTaint: taintsOf(object).some((t) => t["key"] === STARTUP_TAINT),
     isOthers: fields(object.metadata["labels"])[NETWORK_LABEL] === "other",
+    ...nodeRanges(object),
   };
 }
 

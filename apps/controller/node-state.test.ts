@@ -9,6 +9,8 @@ const row = (over: Partial<NodeRow> = {}): NodeRow => ({
   network: undefined,
   hasStartupTaint: false,
   isOthers: false,
+  ranges: [],
+  addresses: [],
   ...over,
 });
 

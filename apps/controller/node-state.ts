@@ -13,6 +13,8 @@
  * configuration, which keeps pods away as well.
  */
 
+import type { IpAddress, Prefix } from "@weft/base";
+
 /** A node may be registered with this taint (kubelet --register-with-taints): no pod comes before its network. */
 export const STARTUP_TAINT = "weft.network/agent-not-ready";
 export const CONDITION = "NetworkUnavailable";
@@ -25,6 +27,9 @@ export interface NodeRow {
   readonly hasStartupTaint: boolean;
   /** Another network serves its pods, and speaks for it. */
   readonly isOthers: boolean;
+  /** Its podCIDRs, and all of its addresses: no pool may overlap them. */
+  readonly ranges: readonly Prefix[];
+  readonly addresses: readonly IpAddress[];
 }
 
 export interface Wanted {

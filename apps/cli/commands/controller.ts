@@ -11,6 +11,7 @@ interface Flags {
   readonly namespace?: string;
   readonly identity?: string;
   readonly grace: string;
+  readonly nodeGone: string;
   readonly readyFile?: string;
   readonly kubeconfig?: string;
 }
@@ -18,19 +19,30 @@ interface Flags {
 export function controllerCommand(program: Command): void {
   const controller = program
     .command("controller")
-    .description("run the cluster's controller: it says of each node whether its network works")
+    .description("run the cluster's controller: it keeps nodes' conditions and address pools")
     .option("--namespace <name>", "namespace of agents and lease (default: that of the credentials)")
     .option(
       "--identity <name>",
       "begins its name in the election, which is unique (default: the host's name)",
     )
     .option("--grace <duration>", "how long an agent may be away before its node has no network", "60s")
+    .option(
+      "--node-gone <duration>",
+      "how long after its Node object a node's blocks of pools are kept",
+      "5m",
+    )
     .option("--ready-file <file>", "where to say whether the API server answers, for weft controller ready")
     .option("--kubeconfig <file>", "the cluster (in a pod: its service account)")
     .action(async (flags: Flags) => {
       const grace = parseDuration(flags.grace);
       if (grace <= 0) {
         throw new WeftError("invalid", `--grace ${flags.grace} is no time`, { hint: "Write it like 60s." });
+      }
+      const nodeGone = parseDuration(flags.nodeGone);
+      if (nodeGone <= 0) {
+        throw new WeftError("invalid", `--node-gone ${flags.nodeGone} is no time`, {
+          hint: "Write it like 5m.",
+        });
       }
       const { createClient, loadCredentials } = await import("@weft/cluster/client");
       const { runController } = await import("@weft/controller");
@@ -53,6 +65,7 @@ export function controllerCommand(program: Command): void {
         // A process that was started again in its pod is another one: it must not take itself for the last holder.
         identity: `${flags.identity ?? hostname()}_${crypto.randomUUID().slice(0, 8)}`,
         grace,
+        nodeGone,
         logger,
         signal: stopping.signal,
         onContact: (fault) => {

@@ -22,7 +22,7 @@ export interface BlockRow {
   readonly used: number | undefined;
   readonly free: number | undefined;
   readonly rows: readonly Block[];
-  /** The whole of it, without allocations, where this node has to do with it: it is its own, or has a loan of it. */
+  /** The whole of it where this node has to do with it: its own, and without allocations one that it has a loan of. */
   readonly full: IpBlock | undefined;
 }
 
@@ -34,7 +34,10 @@ export function blockRow(
 ): BlockRow {
   const status = isMapping(object["status"]) ? object["status"] : {};
   const number = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);
-  return rowOf(decodeBlock(object, false), before, node, number(status["used"]), number(status["free"]));
+  const block = decodeBlock(object, false);
+  // Its node compares what it has reported with what is so.
+  const whole = node !== undefined && block.node === node ? decodeBlock(object) : block;
+  return rowOf(whole, before, node, number(status["used"]), number(status["free"]));
 }
 
 function rowOf(
@@ -56,7 +59,7 @@ function rowOf(
     free,
     // Most changes are of a status: rows that are the very same ones are quickly compared.
     rows: Bun.deepEquals(before?.rows, rows, true) ? (before as BlockRow).rows : rows,
-    full: mine ? { ...block, allocations: [], reported: undefined } : undefined,
+    full: mine ? block : undefined,
   };
 }
 
