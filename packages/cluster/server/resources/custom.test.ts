@@ -17,6 +17,7 @@ const SCHEMA = {
         port: { "x-kubernetes-int-or-string": true },
         note: { type: "string", nullable: true, maxLength: 5, pattern: "^[a-z]*$" },
         address: { type: "string", format: "ipv4" },
+        digits: { type: "string", pattern: "^[0-9]*$" },
         list: {
           type: "array",
           maxItems: 2,
@@ -113,6 +114,7 @@ describe("custom objects", () => {
     [{ port: true }, ["spec.port in body must be of type integer or string"]],
     [{ note: "abcdef" }, ["spec.note: Too long: may not be more than 5 bytes"]],
     [{ note: "A" }, ["spec.note in body should match '^[a-z]*$'"]],
+    [{ note: "a", digits: "a" }, ["spec.digits in body should match '^[0-9]*$'"]],
     [{ address: "10.0.0.256" }, ["spec.address in body must be of type ipv4"]],
     [{ list: [{}, {}, {}] }, ["spec.list: Too many: 3: must have at most 2 items"]],
     [{ list: [{ on: "yes" }] }, ["spec.list[0].on in body must be of type boolean"]],

@@ -11,6 +11,8 @@ const MOST_WORK = 1 << 22;
 export interface Pattern {
   /** Throws 400 for a text that is too long. */
   test(text: string): boolean;
+  /** The pattern itself: Ajv takes two that have the same text for one. */
+  toString(): string;
 }
 
 /** Throws SyntaxError with RE2's own words. */
@@ -23,6 +25,7 @@ export function compilePattern(pattern: string): Pattern {
   }
   const most = Math.floor(MOST_WORK / Math.max(1, compiled.programSize()));
   return {
+    toString: () => pattern,
     test(text) {
       if (text.length <= most) return compiled.test(text);
       const shown = pattern.length > 60 ? `${pattern.slice(0, 60)}...` : pattern;
