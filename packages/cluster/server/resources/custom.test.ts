@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { customCheck } from "../schema/check.ts";
 import { TestApi } from "../testing/api.ts";
 import { type ApiObject, at, items, type Mapping } from "../values.ts";
 
@@ -263,6 +264,16 @@ describe("a definition", () => {
     await api.server.settled();
     const { status, body } = await api.post(DEFINITIONS, object);
     expect([status, message(body)]).toEqual([422, expect.stringContaining(part)]);
+  });
+
+  test("with several patterns is checked against each", () => {
+    const field = (pattern: string) => ({ type: "string", pattern });
+    const check = customCheck({
+      type: "object",
+      properties: { a: field("^[a-c]+$"), b: field("^[0-9]+$"), c: field("^[a-c]+$") },
+    });
+    expect(check({ a: "abc", b: "123", c: "c" })).toEqual([]);
+    expect(check({ a: "1", b: "a", c: "2" })).toHaveLength(3);
   });
 
   test("with a pattern that other engines backtrack in for years checks at once", async () => {
