@@ -76,7 +76,7 @@ export const rollout: Case = {
 };
 
 /** Ends the agents one after the other, each time without warning, until told to stop; gives how often. */
-function killAgents(cluster: Cluster): { stop: () => Promise<number> } {
+export function killAgents(cluster: Cluster): { stop: () => Promise<number> } {
   let going = true;
   let killed = 0;
   const loop = (async () => {

@@ -7,6 +7,7 @@ import { agentsKilled, apiServerAway, reboot, rollout, runtimeRestarts, staticPo
 import { hostPortMoves, hostPorts } from "./host-ports.ts";
 import { drain, removed, renumbered, reregistered, takenRange } from "./nodes.ts";
 import { finalizer, forgotten, staticPodNamed } from "./pods-odd.ts";
+import { added, drained, fixedAddress, removed as poolsRemoved, serverAway } from "./pools.ts";
 import { rollingUpdate } from "./rolling.ts";
 import { apiService, losersAreTold, policies } from "./services.ts";
 import type { Suite } from "./suite.ts";
@@ -55,6 +56,16 @@ export const weftSuites: readonly Suite[] = [
       kubeProxy: false,
     }),
     cases: [podsReachPods, services, apiService, policies, losersAreTold, rollingUpdate],
+  },
+  {
+    title: "weft-pools",
+    cluster: () => ({
+      name: "weftp",
+      families: "dual",
+      racks: [1, 2],
+      network: weftNetwork({ backend: "auto" }),
+    }),
+    cases: [added, fixedAddress, drained, serverAway, poolsRemoved],
   },
   {
     title: "weft-ipv4",
