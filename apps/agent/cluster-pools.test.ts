@@ -113,6 +113,7 @@ test("a cluster without pools is told once to have none; no namespaces are asked
     usable: [],
     blocks: [],
     otherwise: { pools: {}, wanted: [], problem: undefined },
+    byNamespace: {},
     current: true,
     enabled: false,
   });
@@ -188,6 +189,8 @@ test("pods get what they, their namespaces and the pools say; a pod waits for it
   expect(addressing(seen, "wrong")?.problem).toBe("there is no pool nope");
   expect(addressing(seen, "ours")?.pools).toEqual({ 4: ["team"] });
   expect(seen.pools?.otherwise.pools).toEqual({ 4: ["p"] });
+  expect(seen.pools?.byNamespace["shop"]?.pools).toEqual({ 4: ["team", "p"] });
+  expect(seen.pools?.byNamespace["own"]?.pools).toEqual({ 4: ["team"] });
   api.put(PODS, pod("early", "late"));
   await Bun.sleep(300);
   expect(seen.pods).toHaveLength(4);
@@ -274,7 +277,8 @@ test("an agent that starts while the API is away has the same pools, blocks and 
   api.put(NODES, node("node-a", "192.0.2.1", { zone: "z" }));
   api.put(NODES, node("node-b", "192.0.2.2"));
   api.put(POOLS, pool("p", "10.8.0.0/16", { nodeSelector: { matchLabels: { zone: "z" } } }));
-  api.put(NAMESPACES, { metadata: { name: "shop" } });
+  api.put(POOLS, pool("team", "10.9.0.0/16", { namespaceSelector: { matchLabels: { team: "x" } } }));
+  api.put(NAMESPACES, { metadata: { name: "shop", labels: { team: "x" } } });
   api.put(BLOCKS, block("10.8.0.0/26", "node-a", { tunnelAddress: "10.8.0.1" }));
   api.put(BLOCKS, block("10.8.0.64/26", "node-b", { tunnelAddress: "10.8.0.65" }));
   api.put(PODS, pod("web"));
@@ -306,6 +310,7 @@ test("an agent that starts while the API is away has the same pools, blocks and 
   await eventually("nothing of it is left", () => second.seen.pools?.blocks.length === 0);
   // No pool and no block any more: the plain mode, and no copy.
   down.delete(POOLS, "p");
+  down.delete(POOLS, "team");
   await eventually("plain", () => second.seen.pools?.enabled === false);
   await eventually("no copy", () => !existsSync(join(directory, "cluster-pools.json")));
 });

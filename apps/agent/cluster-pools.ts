@@ -13,7 +13,15 @@ import { type Logger, type Prefix, prefixLength, prefixSize, subnetAt } from "@w
 import { type AllBlocks, blockCombiner, Ranges } from "@weft/cluster";
 import { type ApiClient, type BlockRow, type PoolsWatch, watchPools } from "@weft/cluster/client";
 import { PLAIN, podAddressing, type Selection, usablePools } from "@weft/compile";
-import { type Block, blockCount, blockName, type IpBlock, type IpPool, type Pod } from "@weft/model";
+import {
+  type Block,
+  blockCount,
+  blockName,
+  type IpBlock,
+  type IpPool,
+  type Pod,
+  type PodAddressing,
+} from "@weft/model";
 import type { KnownPod } from "./known-pods.ts";
 import type { PoolsFromCluster } from "./messages.ts";
 import { type PoolsCopy, PoolsCopyFile } from "./pools-copy.ts";
@@ -51,6 +59,13 @@ export class ClusterPools {
   #pools: readonly IpPool[];
   #told: PoolsMessage | undefined;
   #selection: Selection | undefined;
+  #by:
+    | {
+        readonly selection: Selection;
+        readonly namespaces: ReadonlyMap<string, unknown>;
+        readonly found: Readonly<Record<string, PodAddressing>>;
+      }
+    | undefined;
   /** Pods of namespaces that are not known, and since when. */
   readonly #waiting = new Map<string, number>();
 
@@ -97,6 +112,7 @@ export class ClusterPools {
       usable: usablePools(selection).map((p) => p.name),
       blocks: this.#own(),
       otherwise: podAddressing(selection, undefined, undefined),
+      byNamespace: this.#byNamespace(selection),
       current: this.#watch.complete && this.#watch.current,
       enabled: this.enabled,
     };
@@ -149,7 +165,8 @@ export class ClusterPools {
 
   keep(pods: readonly KnownPod[]): void {
     if (!this.#watch.complete) return;
-    const state = { pools: this.#pools, own: this.#own(), labels: this.#labels, pods };
+    const byNamespace = this.#told?.byNamespace ?? {};
+    const state = { pools: this.#pools, own: this.#own(), labels: this.#labels, byNamespace, pods };
     this.#copy.write(this.enabled ? state : undefined);
   }
 
@@ -212,6 +229,22 @@ export class ClusterPools {
     const now = { pools: this.#pools, labels: this.#labels };
     if (this.#selection?.pools !== now.pools || this.#selection.labels !== now.labels) this.#selection = now;
     return this.#selection;
+  }
+
+  /** Those that differ from what a namespace without labels and annotations gives; before any is known, the copy's. */
+  #byNamespace(selection: Selection): Readonly<Record<string, PodAddressing>> {
+    const { namespaces } = this.#watch;
+    if (namespaces === undefined || !this.#watch.complete) return this.#last?.byNamespace ?? {};
+    const by = this.#by;
+    if (by?.selection === selection && by.namespaces === namespaces) return by.found;
+    const otherwise = podAddressing(selection, undefined, undefined);
+    const found: Record<string, PodAddressing> = {};
+    for (const row of namespaces.values()) {
+      const addressing = podAddressing(selection, undefined, row);
+      if (!Bun.deepEquals(addressing, otherwise)) found[row.name] = addressing;
+    }
+    this.#by = { selection, namespaces, found };
+    return found;
   }
 
   #named(name: string): IpPool | undefined {

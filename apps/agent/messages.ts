@@ -57,6 +57,8 @@ export type PoolsFromCluster =
       readonly blocks: readonly IpBlock[];
       /** Of a pod that nothing is known of: no annotations, no labels of its namespace. */
       readonly otherwise: PodAddressing;
+      /** Of a pod of which nothing but its namespace is known, where that makes a difference. */
+      readonly byNamespace: Readonly<Record<string, PodAddressing>>;
       /** False while the API is away: the last known state. */
       readonly current: boolean;
       /** False while there is neither a pool nor a block of ours: the plain mode. */

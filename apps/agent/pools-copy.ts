@@ -1,7 +1,7 @@
 /** What this node needs of pools to start without the API, on disk; there is no such file in clusters without pools. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { describeError, type Logger, WeftError } from "@weft/base";
-import type { IpBlock, IpPool } from "@weft/model";
+import type { IpBlock, IpPool, PodAddressing } from "@weft/model";
 import type { KnownPod } from "./known-pods.ts";
 
 export interface PoolsCopy {
@@ -9,6 +9,8 @@ export interface PoolsCopy {
   /** The node's own blocks, and those that it has loans of. */
   readonly own: readonly IpBlock[];
   readonly labels: Readonly<Record<string, string>>;
+  /** Of pods of which nothing but the namespace is known. */
+  readonly byNamespace: Readonly<Record<string, PodAddressing>>;
   readonly pods: readonly KnownPod[];
 }
 
@@ -26,9 +28,9 @@ export class PoolsCopyFile {
   read(): PoolsCopy | undefined {
     try {
       this.#written = readFileSync(this.#file, "utf8");
-      const { pools, own, labels, pods } = JSON.parse(this.#written) as Partial<PoolsCopy>;
+      const { pools, own, labels, byNamespace = {}, pods } = JSON.parse(this.#written) as Partial<PoolsCopy>;
       if (Array.isArray(pools) && Array.isArray(own) && Array.isArray(pods) && labels !== undefined) {
-        return { pools, own, labels, pods };
+        return { pools, own, labels, byNamespace, pods };
       }
       throw new WeftError("invalid", "it has no pools, blocks and pods");
     } catch (error) {

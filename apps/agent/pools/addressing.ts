@@ -1,7 +1,7 @@
 /**
  * From where a pod gets its addresses. The cluster thread says so of every pod that it knows; a pod whose ADD is faster
  * than its watch is waited for briefly, and then asked for by name. While the API is away, what is known counts, and of
- * what is not, whatever a pod gets that asks for nothing.
+ * what is not, whatever a pod of its namespace gets that asks for nothing.
  */
 import { WeftError } from "@weft/base";
 import type { PodAsks } from "@weft/cluster/client";
@@ -40,7 +40,11 @@ export async function addressingOf(
     signal.throwIfAborted();
     const known = pods.find(request);
     if (known !== undefined) return checked(known.addressing ?? PLAIN, what);
-    if (!pods.current) return checked(view().otherwise, what);
+    if (!pods.current) {
+      const { byNamespace = {}, otherwise } = view();
+      const known = Object.hasOwn(byNamespace, podNamespace) ? byNamespace[podNamespace] : undefined;
+      return checked(known ?? otherwise, what);
+    }
     const left = until - performance.now();
     if (left <= 0) break;
     await pods.news(left);

@@ -53,7 +53,7 @@ export interface PoolsWatch {
   readonly pools: readonly IpPool[];
   /** `write`: what this node knows to have written; it is told with the next change. */
   readonly blocks: Pick<BlockRows, "get" | "values" | "size" | "write">;
-  /** Undefined as long as they are not known; empty where nobody may read them. */
+  /** Undefined as long as they are not known; empty where nobody may read them. Another map after every change. */
   readonly namespaces: ReadonlyMap<string, NamespaceRow> | undefined;
   status(): { readonly pools: WatchStatus; readonly blocks: WatchStatus };
   /** Objects that could not be read, and lists that were refused, each in a sentence. */
@@ -83,7 +83,7 @@ class Source implements PoolsWatch {
   #namespaces:
     | {
         readonly watch: ResourceWatch;
-        readonly rows: Map<string, NamespaceRow>;
+        rows: ReadonlyMap<string, NamespaceRow>;
         known: boolean;
         readonly answered: Promise<void>;
       }
@@ -235,17 +235,17 @@ class Source implements PoolsWatch {
       return;
     }
     if (this.#namespaces !== undefined) return;
-    const rows = new Map<string, NamespaceRow>();
     const watch = this.#start<NamespaceRow>(NAMESPACES, namespaceRow, ({ reset, changes }) => {
-      if (reset) rows.clear();
+      const next = new Map(reset ? [] : held.rows);
       for (const { key, after } of changes) {
-        if (after === undefined) rows.delete(key);
-        else rows.set(key, after);
+        if (after === undefined) next.delete(key);
+        else next.set(key, after);
       }
+      held.rows = next;
       this.#changed();
     });
     const answered = this.#answer(watch).catch(() => {});
-    const held = { watch, rows, answered, known: false };
+    const held = { watch, rows: new Map<string, NamespaceRow>(), answered, known: false };
     this.#namespaces = held;
     void answered.then(() => {
       held.known = true;

@@ -15,6 +15,8 @@ export interface PoolView {
   readonly blocks: readonly IpBlock[];
   /** Of a pod that nothing is known of. */
   readonly otherwise: PodAddressing;
+  /** Of a pod of which nothing but its namespace is known, where that makes a difference. */
+  readonly byNamespace?: Readonly<Record<string, PodAddressing>>;
   /** False while the server is away: the last known state. */
   readonly current: boolean;
   /** False while there is neither a pool nor a block of this node. */
