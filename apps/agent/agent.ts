@@ -12,6 +12,8 @@
  *                                                v                                   |
  *                                       reconcilers --> kernel --events--> DriftWatch
  *
+ *   ledger, kernel, pods of the API --> Audit: what is held for nobody --> status, events
+ *
  *   settings --> services thread (worker): services -> compiler -> a plan and reconcilers of its own --> kernel
  *
  * Order of the start: no other agent on this node, ledger, what the last agent left half done, context from the
@@ -30,6 +32,8 @@ import type { PlanKind } from "@weft/model";
 import { dequeue, queued, sweep } from "@weft/plugin-weft";
 import { setAside } from "./aside.ts";
 import { Attachments } from "./attachments.ts";
+import { Audit } from "./audit/audit.ts";
+import { Orphans } from "./audit/orphans.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
 import { execute } from "./execute.ts";
@@ -38,7 +42,6 @@ import { KnownPods } from "./known-pods.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
 import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
-import { Orphans } from "./orphans.ts";
 import { PodPlan } from "./pod-plan.ts";
 import { Pools } from "./pools/pools.ts";
 import { probeVxlan } from "./probe.ts";
@@ -80,7 +83,13 @@ export async function startAgent(
   const ledger = openLedger(options.ledger);
   if (ledger.rebooted) forgetOldBoot();
 
-  const plan = createPlan({ kernel, clock: systemClock, logger, repairInterval: REPAIR_MS });
+  const plan = createPlan({
+    kernel,
+    clock: systemClock,
+    logger,
+    repairInterval: REPAIR_MS,
+    onPrune: (kind, key) => audit.pruning(kind, key),
+  });
   const services = new ServicesThread({
     node: options.node,
     source: options.source,
@@ -109,12 +118,15 @@ export async function startAgent(
     post: (message) => toCluster(message),
     logger,
   });
+  const leakGrace = (): number => fabric.settings.ipam.leakGrace;
+  const orphans = new Orphans({ pods: known, clock: systemClock, grace: () => leakGrace() * 1000 });
   const attachments = new Attachments({
     kernel,
     ledger,
     plan,
     pods,
-    orphans: new Orphans({ pods: known, clock: systemClock }),
+    orphans,
+    onReclaimed: (workload, code) => audit.reclaimed(workload, code),
     pools,
     logger,
     lost: () => fabric.lost(),
@@ -140,6 +152,22 @@ export async function startAgent(
     services.pause(milliseconds);
     logger.info(milliseconds > 0 ? "repair is paused" : "repair goes on", { milliseconds });
   };
+  const audit = new Audit({
+    node: options.node,
+    kernel,
+    ledger,
+    orphans,
+    clock: systemClock,
+    logger,
+    leakGrace,
+    context: () => pods.context,
+    paused,
+    busy: (id) => attachments.busy(id),
+    stuck: () => attachments.stuck,
+    blocks: () => pools.blocks,
+    repairLinks: () => plan.kinds.find((k) => k.kind === "attachment")?.reconciler.requestRepair(),
+    record: (event) => toCluster({ type: "event", event }),
+  });
 
   const cluster = new Worker(new URL("./cluster-thread.ts", import.meta.url).href);
   const toCluster = (message: ToCluster): void => cluster.postMessage(message);
@@ -163,6 +191,7 @@ export async function startAgent(
       waitingFor: () => readiness.waitingFor,
       pausedUntil: () => (paused() ? pausedUntil : undefined),
       services: await services.status(),
+      audit,
     });
   const routes: Readonly<Record<string, Handler>> = {
     "POST /v1/cni/add": async (body, signal) => {
@@ -258,6 +287,7 @@ export async function startAgent(
     await attachments.collect();
     await drainQueue();
     readiness.compared();
+    audit.start();
     housekeeping = setInterval(() => {
       if (readiness.ready) offer();
       sweep(options.queue, Date.now());
@@ -312,6 +342,7 @@ export async function startAgent(
   return {
     async stop() {
       clearInterval(housekeeping);
+      audit.stop();
       stopDrift();
       await server.stop();
       cluster.terminate();

@@ -6,11 +6,11 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { describeError, type Logger, WeftError } from "@weft/base";
 import type { Conflict } from "@weft/cluster";
 import {
-  type ApiClient,
   type ClusterRows as ApiRows,
   type ClusterWatch,
   createClient,
   createEventRecorder,
+  type EventRecorder,
   loadCredentials,
   watchCluster,
 } from "@weft/cluster/client";
@@ -33,7 +33,8 @@ export function watchApi(
     userAgent: `weft-agent/${node}`,
     logger,
   });
-  const tellConflicts = conflictTeller(client, node, logger);
+  const recorder = createEventRecorder({ client, controller: "weft.network/agent", instance: node, logger });
+  const tellConflicts = conflictTeller(recorder, node);
   const last = readCopy(copy, logger);
   const pools = new ClusterPools({
     client,
@@ -114,7 +115,8 @@ export function watchApi(
     },
     onStatus() {
       to.state(stateOf(client.server, watch.status(), hasRows));
-      if (hasToldPods || !pools.enabled) to.pods(pods, isCurrent());
+      // Before the first reading nobody can say that a pod is not there.
+      if (hasToldPods || !pools.enabled) to.pods(pods, hasToldPods && isCurrent());
     },
   });
   pools.answered.then(
@@ -132,6 +134,7 @@ export function watchApi(
       pools.reconnect("this node's addresses have changed");
     },
     pools,
+    record: (event) => recorder.record(event),
   };
 }
 
@@ -153,12 +156,7 @@ function stateOf(server: string, watches: ReturnType<ClusterWatch["status"]>, ha
 }
 
 /** Events about ranges and addresses that two nodes have; told by the agents of both, once each. */
-function conflictTeller(
-  client: ApiClient,
-  own: string,
-  logger: Logger,
-): (conflicts: readonly Conflict[]) => void {
-  const recorder = createEventRecorder({ client, controller: "weft.network/agent", instance: own, logger });
+function conflictTeller(recorder: EventRecorder, own: string): (conflicts: readonly Conflict[]) => void {
   let told = new Set<string>();
   return (conflicts) => {
     const now = new Set<string>();

@@ -30,11 +30,12 @@ import { CniError, OWN_CODE } from "@weft/cni";
 import { GATEWAY_MAC, unreachableHostPorts } from "@weft/compile";
 import type { Ledger, LedgerEntry } from "@weft/ipam";
 import { type Kernel, LINK_PREFIX, type NetworkNamespace } from "@weft/kernel/port";
-import type { Drift, NodeContext, Problem, Workload } from "@weft/model";
+import type { Drift, LeakCode, NodeContext, Problem, Workload } from "@weft/model";
 import type { AttachmentRequest, AttachmentResult, GcRequest } from "@weft/plugin-weft";
+import type { Orphans } from "./audit/orphans.ts";
+import { WHY } from "./audit/words.ts";
 import { type Holder, holderOf, hostPortTaken, hostPortTexts, staleFlows } from "./host-ports.ts";
 import { KeyedLock } from "./keyed-lock.ts";
-import type { Orphans } from "./orphans.ts";
 import type { PodPlan } from "./pod-plan.ts";
 import type { Pools } from "./pools/pools.ts";
 import type { AddRequest } from "./requests.ts";
@@ -47,6 +48,8 @@ export interface AttachmentsOptions {
   readonly pods: PodPlan;
   readonly orphans: Orphans;
   readonly pools: Pools;
+  /** Hears of attachments whose addresses are free again though nobody sent DEL. */
+  readonly onReclaimed?: (workload: Workload, code: LeakCode) => void;
   readonly logger: Logger;
   /** What keeps the node's plan from being up to date, if something does. */
   readonly lost: () => Problem | undefined;
@@ -71,6 +74,7 @@ export const hostLinkOf = (network: string, id: string): string =>
 export class Attachments {
   readonly #o: AttachmentsOptions;
   readonly #locks = new KeyedLock();
+  readonly #stuck = new Map<string, { readonly why: string; readonly error: string }>();
 
   constructor(options: AttachmentsOptions) {
     this.#o = options;
@@ -116,7 +120,8 @@ export class Attachments {
       if (workload.network !== request.network || valid.has(workload.id)) continue;
       if (this.#locks.busy(workload.id)) continue;
       this.#o.logger.info("collected: the runtime does not list it any more", { workload: workload.id });
-      await this.#locks.run(workload.id, () => this.#del(workload.id)).catch((e) => errors.push(e));
+      const why = "the runtime did not list it any more (GC)";
+      await this.#locks.run(workload.id, () => this.#del(workload.id, why)).catch((e) => errors.push(e));
     }
     if (errors.length > 0) throw errors[0];
   }
@@ -129,28 +134,49 @@ export class Attachments {
     let collected = 0;
     const entries = this.#o.ledger.workloads();
     const orphans = this.#o.orphans.among(entries.flatMap((e) => (e.state === "ready" ? e.workload : [])));
+    const ids = new Set(entries.map((e) => e.workload.id));
+    for (const id of this.#stuck.keys()) if (!ids.has(id)) this.#stuck.delete(id);
     for (const entry of entries) {
-      const { workload } = entry;
-      const orphaned = orphans.has(workload.id)
-        ? "its pod is gone or has another sandbox, and nothing of this one lives"
-        : undefined;
-      const why = this.#whyLeftOver(entry) ?? orphaned;
-      if (why === undefined || this.#locks.busy(workload.id)) continue;
-      this.#o.logger.info("released", { workload: workload.id, why });
+      const { id } = entry.workload;
+      const code = this.#whyLeftOver(entry) ?? orphans.get(id);
+      if (code === undefined || this.#locks.busy(id)) continue;
       try {
-        await this.#locks.run(workload.id, () => this.#del(workload.id));
-        collected++;
+        if (await this.reclaim(id, code)) collected++;
       } catch (error) {
-        this.#o.logger.warn("cannot release yet", { workload: workload.id, error: describeError(error) });
+        this.#stuck.set(id, { why: WHY[code], error: describeError(error) });
+        this.#o.logger.warn("cannot release yet", { workload: id, error: describeError(error) });
       }
     }
     return collected;
   }
 
+  /** Takes an attachment away that nobody sends a DEL for; false when it is gone already. */
+  async reclaim(id: string, code: LeakCode): Promise<boolean> {
+    const { ledger, onReclaimed } = this.#o;
+    return this.#locks.run(id, async () => {
+      const entry = ledger.get(id);
+      if (entry === undefined) return false;
+      await this.#del(id, WHY[code]);
+      this.#stuck.delete(id);
+      onReclaimed?.(entry.workload, code);
+      return true;
+    });
+  }
+
+  /** Whether somebody works on it, or waits for it, at this moment. */
+  busy(id: string): boolean {
+    return this.#locks.busy(id);
+  }
+
+  /** Those that should have gone, by id, and what was in the way the last time. */
+  get stuck(): ReadonlyMap<string, { readonly why: string; readonly error: string }> {
+    return this.#stuck;
+  }
+
   /** Undefined when it is whole, or when somebody may be working on it. */
-  #whyLeftOver({ workload, state }: LedgerEntry): string | undefined {
-    if (state !== "ready") return "it was half made or half deleted";
-    return this.#namespaceStands(workload) ? undefined : "its network namespace is gone";
+  #whyLeftOver({ workload, state }: LedgerEntry): LeakCode | undefined {
+    if (state !== "ready") return "half-done";
+    return this.#namespaceStands(workload) ? undefined : "namespace-gone";
   }
 
   #namespaceStands(w: Workload): boolean {
@@ -255,9 +281,9 @@ export class Attachments {
     const { id } = workload;
     const why = this.#locks.busy(id) ? undefined : this.#whyLeftOver(holder.entry);
     if (why !== undefined) {
-      this.#o.logger.info("released", { workload: id, why });
       try {
-        return await this.#locks.run(id, () => this.#del(id));
+        await this.reclaim(id, why);
+        return;
       } catch (error) {
         this.#o.logger.warn("cannot release yet", { workload: id, error: describeError(error) });
       }
@@ -325,13 +351,14 @@ export class Attachments {
   /** Never throws: what cannot be taken back now stays in the ledger and is tried again by collect(). */
   async #undo(id: string): Promise<void> {
     try {
-      await this.#del(id);
+      await this.#del(id, "its ADD did not succeed");
     } catch (error) {
       this.#o.logger.warn("cannot take an ADD back yet", { workload: id, error: describeError(error) });
     }
   }
 
-  async #del(id: string): Promise<void> {
+  /** `why`, in words, when it was not the runtime that asked for it. */
+  async #del(id: string, why?: string): Promise<void> {
     const { kernel, ledger, plan, pods } = this.#o;
     const entry = ledger.get(id);
     if (entry === undefined) return;
@@ -345,7 +372,7 @@ export class Attachments {
     else await deletePair(kernel.self, entry.workload.hostLink);
     step("del:applied");
     await this.#forgetFlows(entry.workload, "went");
-    ledger.release(id);
+    ledger.release(id, why);
     this.#o.pools.changed();
     step("del:released");
   }

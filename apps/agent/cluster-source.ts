@@ -7,6 +7,7 @@
  */
 import type { Logger } from "@weft/base";
 import { type ManifestRows, readDirectory, watchDirectory } from "@weft/cluster";
+import type { EventInput } from "@weft/cluster/client";
 import type { Block, IpPool, Node } from "@weft/model";
 import { watchApi } from "./api-source.ts";
 import type { ClusterPools, PoolsMessage } from "./cluster-pools.ts";
@@ -52,6 +53,8 @@ export interface SourceWatch {
   readonly addressesChanged: () => void;
   /** Undefined of a directory, which has none. */
   readonly pools: ClusterPools | undefined;
+  /** Tells the API of something; a directory has nobody to tell. */
+  readonly record: (event: EventInput) => void;
 }
 
 /** Gives the first rows, if there are any, before it returns. Throws "invalid" or "not-found" for bad credentials. */
@@ -67,7 +70,7 @@ export function watchSource(
       to.rows({ nodes, blocks, pools: [], errors });
     rows(readDirectory(source.directory));
     watchDirectory(source.directory, rows);
-    return { addressesChanged() {}, pools: undefined };
+    return { addressesChanged() {}, pools: undefined, record() {} };
   }
   return watchApi(source, node, to, logger);
 }

@@ -105,6 +105,7 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
 self.onmessage = (event: MessageEvent<ToCluster>) => {
   const message = event.data;
   if (message.type === "start") start(message);
+  else if (message.type === "event") source?.record(message.event);
   else if (message.type === "underlay") {
     const before = addresses;
     addresses = addressesOf(message.links);

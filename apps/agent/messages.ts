@@ -1,6 +1,7 @@
 /** What the agent's two threads say to each other. Rows cross as they are; everything is a difference. */
 
 import type { Prefix } from "@weft/base";
+import type { EventInput } from "@weft/cluster/client";
 import type { Fact } from "@weft/compile";
 import type { Capabilities, IpBlock, IpPool, PodAddressing, Settings, UnderlayLink } from "@weft/model";
 import type { ClusterSource } from "./cluster-source.ts";
@@ -18,6 +19,8 @@ export type ToCluster =
       readonly underlay: readonly UnderlayLink[];
     }
   | { readonly type: "underlay"; readonly links: readonly UnderlayLink[] }
+  /** For the API, if that is where the cluster comes from. */
+  | { readonly type: "event"; readonly event: EventInput }
   | PoolsToCluster;
 
 /** Both questions are answered by "blocks-found" with their id. */

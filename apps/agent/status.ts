@@ -13,6 +13,7 @@ import type {
   RowStatus,
   ServicesStatus,
 } from "@weft/model";
+import type { Audit } from "./audit/audit.ts";
 import type { FabricState } from "./fabric-state.ts";
 import type { KnownPods } from "./known-pods.ts";
 import type { PodPlan } from "./pod-plan.ts";
@@ -33,6 +34,7 @@ export interface StatusSources {
   readonly waitingFor: () => string | undefined;
   readonly pausedUntil: () => number | undefined;
   readonly services: ServicesStatus;
+  readonly audit: Audit;
 }
 
 export function agentStatus(s: StatusSources): AgentStatus {
@@ -65,6 +67,7 @@ export function agentStatus(s: StatusSources): AgentStatus {
     sourceErrors: s.fabric.sourceErrors,
     services: s.services,
     ...(pools !== undefined && { pools }),
+    audit: s.audit.status(),
   };
 }
 

@@ -64,6 +64,8 @@ export interface PlanOptions {
   readonly chunk?: (kind: PlanKind) => number | undefined;
   /** Hears of each frontend once it stands in the kernel. */
   readonly onFrontend?: FrontendListener;
+  /** Hears of each leftover that is about to be removed: what is ours, and nobody asked for. */
+  readonly onPrune?: (kind: PlanKind, key: string) => void;
 }
 
 /** Kinds whose objects the kernel takes away with their link. */
@@ -102,7 +104,7 @@ export function createPlan(options: PlanOptions): Plan {
             onFrontend,
           ) as unknown as typeof made)
         : made;
-    const ops = countingPrunes(followed, repairs);
+    const ops = countingPrunes(followed, repairs, (key) => options.onPrune?.(kind, key));
     const chunk = options.chunk?.(kind);
     const reconciler = createReconciler<PlanRow, unknown>({
       name: kind,

@@ -22,12 +22,19 @@ export function countRepairs(table: Table<PlanRow>, reconciler: Reconciler, coun
   });
 }
 
-export function countingPrunes(ops: KindOps<PlanKind, unknown>, count: Repairs): KindOps<PlanKind, unknown> {
+/** `before` hears of each leftover, by its key, while it is still there. */
+export function countingPrunes(
+  ops: KindOps<PlanKind, unknown>,
+  count: Repairs,
+  before: (key: string) => void,
+): KindOps<PlanKind, unknown> {
   return {
     ...ops,
     actual: {
       ...ops.actual,
       delete(actual) {
+        const key = ops.actual.keyOf(actual);
+        if (key !== undefined) before(key);
         const result = ops.actual.delete(actual);
         const removed = (): void => {
           count.pruned++;

@@ -54,8 +54,11 @@ export interface AddressManager {
   /** To state "releasing"; false when there is no such workload. */
   beginRelease(id: string): boolean;
 
-  /** Forgets the workload, from any state, and frees its addresses; false when there was none. */
-  release(id: string): boolean;
+  /**
+   * Forgets the workload, from any state, and frees its addresses; false when there was none. `why`, in words, where it
+   * was not the runtime that deleted it.
+   */
+  release(id: string, why?: string): boolean;
 
   get(id: string): LedgerEntry | undefined;
 

@@ -7,6 +7,7 @@ export type {
   WorkloadState,
 } from "./address-manager.ts";
 export { poolRange, rangeSize } from "./block.ts";
+export type { FormerHolder } from "./former.ts";
 export { type Ledger, type LedgerOptions, openLedger } from "./ledger.ts";
 export { MemoryManager, type MemoryOptions } from "./memory.ts";
 export type {

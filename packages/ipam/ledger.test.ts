@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { WeftError } from "@weft/base";
+import { FakeClock, WeftError } from "@weft/base";
 import { blocksOf, ipsOf, request } from "./fixtures.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
@@ -158,6 +158,40 @@ describe("the ledger's file", () => {
     const after = new Database(path, { readonly: true });
     expect(after.query("PRAGMA user_version").get()).toEqual({ user_version: 1 });
     after.close();
+  });
+
+  test("remembers the last holders of addresses, so many, and why they went", () => {
+    const path = fresh();
+    const clock = new FakeClock(1000);
+    const open = () => openLedger(path, { clock, rememberHolders: 4, bootId: "one" });
+    const first = open();
+    const blocks = blocksOf("10.0.0.0/24", "fd00::/64");
+    for (const id of ["a", "b", "c"]) {
+      first.allocate({ ...request(id), podUid: `uid-${id}` }, blocks, []);
+      clock.advance(500);
+      first.release(id, id === "b" ? "its network namespace is gone" : undefined);
+    }
+    expect(first.release("a")).toBe(false);
+    first.close();
+    const ledger = open();
+    // Two addresses each, of which the last four are kept.
+    expect(ledger.former().map((f) => [f.address as string, f.podName, f.since, f.until, f.why])).toEqual([
+      ["fd00::3", "c", 2000, 2500, undefined],
+      ["10.0.0.3", "c", 2000, 2500, undefined],
+      ["fd00::2", "b", 1500, 2000, "its network namespace is gone"],
+      ["10.0.0.2", "b", 1500, 2000, "its network namespace is gone"],
+    ]);
+    expect(ledger.former(undefined, 1)).toHaveLength(1);
+    const [address] = ipsOf("10.0.0.2");
+    expect(ledger.former(address)[0]).toMatchObject({
+      podNamespace: "default",
+      podUid: "uid-b",
+      containerId: "b",
+    });
+    expect(ledger.former(ipsOf("10.0.0.1")[0])).toEqual([]);
+    expect(ledger.formerOfLink("weftc")?.podName).toBe("c");
+    expect(ledger.formerOfLink("wefta")).toBeUndefined();
+    ledger.close();
   });
 
   test("forgets the host ports of a workload with it", () => {

@@ -7,6 +7,7 @@ import type { AddressManager, AddressRequest, BlockUsage, LedgerEntry } from "./
 import { isUsable, type OffsetRange, poolRange, usableRange, usageOf } from "./block.ts";
 import { type Choice, chooseAddresses, type Memory, REMEMBERED } from "./choose.ts";
 import { releasing, unknown, workloadExists } from "./errors.ts";
+import { type FormerHolder, SqliteFormer } from "./former.ts";
 import { type PoolRecords, SqlitePoolRecords } from "./pool-records.ts";
 import { type HostPortColumns, hostPortColumns, parametersOf, type Row, toEntry } from "./rows.ts";
 import { asWeftError, openDatabase } from "./schema.ts";
@@ -17,6 +18,8 @@ export interface LedgerOptions {
   readonly bootId?: string;
   /** How many freed addresses are remembered, over all blocks; 65,536 by default. */
   readonly remember?: number;
+  /** How many leases that have ended; 4,096 by default. */
+  readonly rememberHolders?: number;
 }
 
 export interface Ledger extends AddressManager {
@@ -28,6 +31,10 @@ export interface Ledger extends AddressManager {
    * that time are gone. It stays true over restarts until the last such workload is released.
    */
   readonly rebooted: boolean;
+  /** Who had that address before, or any address; the latest first, at most `most` (100 by default). */
+  former(address?: IpAddress, most?: number): readonly FormerHolder[];
+  /** Who was behind that link last. */
+  formerOfLink(hostLink: string): FormerHolder | undefined;
 }
 
 /**
@@ -55,6 +62,7 @@ class SqliteLedger implements Ledger {
   readonly #bootId: string;
   readonly #remember: number;
   readonly #memory: Memory;
+  readonly #former: SqliteFormer;
 
   constructor(path: string, database: Database, bootId: string, options: LedgerOptions) {
     this.path = path;
@@ -64,6 +72,7 @@ class SqliteLedger implements Ledger {
     this.#remember = options.remember ?? REMEMBERED;
     const s = prepare(database);
     this.#statements = s;
+    this.#former = new SqliteFormer(database, options.rememberHolders);
     this.#memory = {
       range: (block) => this.#range(block),
       holder: (address) => s.holder.get(address)?.workload ?? this.pools.heldBy(address),
@@ -149,14 +158,24 @@ class SqliteLedger implements Ledger {
     return this.#atomically(() => this.#statements.setState.run("releasing", id).changes > 0);
   }
 
-  release(id: string): boolean {
+  release(id: string, why?: string): boolean {
     const s = this.#statements;
     return this.#atomically(() => {
-      const leases = s.leases.all(id);
-      if (s.dropWorkload.run(id).changes === 0) return false;
-      for (const { address } of leases) this.#free(address);
+      const entry = this.get(id);
+      if (entry === undefined) return false;
+      s.dropWorkload.run(id);
+      for (const address of entry.workload.addresses) this.#free(address);
+      this.#former.remember(entry.workload, this.#clock.now(), why);
       return true;
     });
+  }
+
+  former(address?: IpAddress, most = 100): readonly FormerHolder[] {
+    return this.#former.list(address, most);
+  }
+
+  formerOfLink(hostLink: string): FormerHolder | undefined {
+    return this.#former.ofLink(hostLink);
   }
 
   #free(address: IpAddress): void {

@@ -12,7 +12,7 @@ import { Database } from "bun:sqlite";
 import { linkSync, rmSync, statSync } from "node:fs";
 import { WeftError } from "@weft/base";
 
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 /** "Weft": marks the file as ours (PRAGMA application_id). */
 const APPLICATION_ID = 0x57656674;
 
@@ -63,6 +63,24 @@ const POOLS = `
   BEGIN SELECT RAISE(ABORT, 'a workload has the address'); END;
 `;
 
+/** New with version 4. No key leads to a workload: these are gone. */
+const FORMER = `
+  CREATE TABLE former (                  -- the last holders of addresses, the oldest of which are forgotten
+    number INTEGER PRIMARY KEY,          -- ascending: the order of release
+    address TEXT NOT NULL,
+    pod_namespace TEXT,
+    pod_name TEXT,
+    pod_uid TEXT,
+    container_id TEXT NOT NULL,
+    interface TEXT NOT NULL,
+    host_link TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    why TEXT                             -- null: the runtime said so
+  ) STRICT;
+  CREATE INDEX former_by_address ON former (address, number);
+`;
+
 const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -104,7 +122,7 @@ const TABLES = `
     UNIQUE (address, block)
   ) STRICT;
   CREATE INDEX freed_in_order ON freed (block, release);
-${HOST_PORTS}${POOLS}`;
+${HOST_PORTS}${POOLS}${FORMER}`;
 
 /** Opens or creates the file, and holds its lock. Throws "busy", "unsupported", "invalid" or "unavailable". */
 export function openDatabase(path: string): Database {
@@ -188,7 +206,8 @@ function migrate(database: Database): void {
   database
     .transaction(() => {
       if (version < 2) database.run(HOST_PORTS);
-      database.run(POOLS);
+      if (version < 3) database.run(POOLS);
+      database.run(FORMER);
       database.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     })
     .immediate();

@@ -1,6 +1,8 @@
 /** The network's own nouns (model rows) and what the kernel should hold because of them (plan rows). No I/O. */
+export * from "./audit.ts";
 export * from "./host-port.ts";
 export * from "./nouns.ts";
+export * from "./operation-settings.ts";
 export * from "./plan.ts";
 export * from "./pools.ts";
 export * from "./service-plan.ts";

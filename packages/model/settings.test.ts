@@ -47,8 +47,15 @@ describe("settings", () => {
         healthzPort: 0,
         resetConnections: true,
       },
+      ipam: { leakGrace: 600 },
+      metrics: { listen: "node", port: 9100 },
     } as const;
     expect(parseSettings(settings) as unknown).toEqual(settings);
+    const written = { ipam: { leakGrace: "10m" }, metrics: { listen: false } };
+    expect(parseSettings(written)).toMatchObject({
+      ipam: { leakGrace: 600 },
+      metrics: { listen: "off", port: 10247 },
+    });
   });
 
   test("what was parsed is parsed again to the same", () => {
@@ -72,6 +79,8 @@ describe("settings", () => {
         resetConnections: choice(true, false),
         healthzPort: fc.option(fc.integer({ min: 0, max: 65535 }), { nil: undefined }),
       }),
+      ipam: fc.record({ leakGrace: choice<unknown>(10, 86_400, "90s", "24h") }),
+      metrics: fc.record({ listen: choice<unknown>("off", false, "loopback", "node", "all") }),
     });
     fc.assert(
       fc.property(document, (d) => {
@@ -94,7 +103,7 @@ describe("settings", () => {
     [{ backend: "ipip" }, 'backend: "ipip" must be one of auto, direct, vxlan'],
     [
       { bakend: "auto" },
-      "bakend: unknown field (known: backend, vxlan, mtu, clusterCIDRs, masquerade, serviceCIDRs, services)",
+      "bakend: unknown field (known: backend, vxlan, mtu, clusterCIDRs, masquerade, serviceCIDRs, services, ipam, metrics)",
     ],
     [{ vxlan: [] }, "vxlan: must be a mapping"],
     [{ vxlan: { vni: 0 } }, "vxlan.vni", "from 1 to 16777215"],
@@ -116,6 +125,13 @@ describe("settings", () => {
     ],
     [{ services: { nodePortAddresses: ["192.0.2.1"] } }, "services.nodePortAddresses[0]"],
     [{ services: { healthzPort: 65536 } }, "services.healthzPort"],
+    [{ ipam: { leakGrace: "9s" } }, "ipam.leakGrace"],
+    [{ ipam: { leakGrace: "25h" } }, "ipam.leakGrace"],
+    [{ ipam: { leakGrace: "1d" } }, "ipam.leakGrace"],
+    [{ ipam: { leakGrace: 60.5 } }, "ipam.leakGrace"],
+    [{ ipam: { grace: 60 } }, "ipam.grace"],
+    [{ metrics: { listen: "eth0" } }, "metrics.listen"],
+    [{ metrics: { port: 0 } }, "metrics.port"],
     [{ services: { resetConnections: "sometimes" } }, "services.resetConnections"],
     [{ services: { proxy: 1 } }, "services.proxy: unknown field"],
     [{ backend: true }, "backend"],

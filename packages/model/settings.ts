@@ -1,5 +1,12 @@
 /** Settings of the network, with defaults and the checks that name the field. */
 import { type Prefix, parsePrefix, shownValue, WeftError } from "@weft/base";
+import {
+  DEFAULT_IPAM_SETTINGS,
+  DEFAULT_METRICS_SETTINGS,
+  type IpamSettings,
+  LEAK_GRACE,
+  type MetricsSettings,
+} from "./operation-settings.ts";
 import { DEFAULT_SERVICE_SETTINGS, type ServiceSettings } from "./service-settings.ts";
 
 export type BackendName = "auto" | "direct" | "vxlan";
@@ -38,6 +45,8 @@ export interface Settings {
   /** Ranges that cluster addresses of services come from, beside those of ServiceCIDR objects. */
   readonly serviceCIDRs: readonly Prefix[];
   readonly services: ServiceSettings;
+  readonly ipam: IpamSettings;
+  readonly metrics: MetricsSettings;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -48,6 +57,8 @@ export const DEFAULT_SETTINGS: Settings = {
   masquerade: { enabled: true, ranges: [], exclude: [] },
   serviceCIDRs: [],
   services: DEFAULT_SERVICE_SETTINGS,
+  ipam: DEFAULT_IPAM_SETTINGS,
+  metrics: DEFAULT_METRICS_SETTINGS,
 };
 
 /** Settings from a parsed YAML or JSON document; every fault is listed, not only the first. Throws "invalid". */
@@ -56,7 +67,7 @@ export function parseSettings(document: unknown): Settings {
   const root = object(document ?? {}, "settings", faults);
   unknownKeys(
     root,
-    ["backend", "vxlan", "mtu", "clusterCIDRs", "masquerade", "serviceCIDRs", "services"],
+    ["backend", "vxlan", "mtu", "clusterCIDRs", "masquerade", "serviceCIDRs", "services", "ipam", "metrics"],
     "",
     faults,
   );
@@ -78,6 +89,8 @@ export function parseSettings(document: unknown): Settings {
     masquerade: masquerade(root["masquerade"], faults),
     serviceCIDRs: prefixes(root["serviceCIDRs"], "serviceCIDRs", faults),
     services: services(root["services"] ?? {}, faults),
+    ipam: ipam(root["ipam"] ?? {}, faults),
+    metrics: metrics(root["metrics"] ?? {}, faults),
   };
   if (faults.length > 0) {
     throw new WeftError("invalid", `settings: ${faults.join("; ")}`, { hint: "Correct the fields named." });
@@ -141,6 +154,39 @@ function services(value: unknown, faults: string[]): ServiceSettings {
       faults,
     ),
   };
+}
+
+function ipam(value: unknown, faults: string[]): IpamSettings {
+  const fields = object(value, "ipam", faults);
+  unknownKeys(fields, ["leakGrace"], "ipam.", faults);
+  const grace = fields["leakGrace"] ?? DEFAULT_IPAM_SETTINGS.leakGrace;
+  return { leakGrace: seconds(grace, LEAK_GRACE.least, LEAK_GRACE.most, "ipam.leakGrace", faults) };
+}
+
+function metrics(value: unknown, faults: string[]): MetricsSettings {
+  const d = DEFAULT_METRICS_SETTINGS;
+  const fields = object(value, "metrics", faults);
+  unknownKeys(fields, ["listen", "port"], "metrics.", faults);
+  const places = ["off", "loopback", "node", "all"] as const;
+  return {
+    listen: oneOf(fields["listen"] ?? d.listen, places, "metrics.listen", faults),
+    port: integer(fields["port"] ?? d.port, 1, 65535, "metrics.port", faults),
+  };
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+
+/** A number of seconds, or a time like "90s"; in seconds. */
+function seconds(value: unknown, least: number, most: number, field: string, faults: string[]): number {
+  const [, digits = "", unit = ""] =
+    typeof value === "string" ? (/^([0-9]{1,6})([smh])$/.exec(value) ?? []) : [];
+  const given =
+    typeof value === "number" ? value : unit === "" ? Number.NaN : Number(digits) * (UNITS[unit] ?? 0);
+  if (Number.isInteger(given) && given >= least && given <= most) return given;
+  faults.push(
+    `${field}: "${shownValue(value)}" must be a time from ${least}s to ${most / 3600}h, like 90s or 5m`,
+  );
+  return least;
 }
 
 type Fields = Readonly<Record<string, unknown>>;

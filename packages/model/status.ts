@@ -1,5 +1,6 @@
 /** What an agent says of itself: the answer to GET /v1/status on its socket. */
 import type { IpAddress, Prefix } from "@weft/base";
+import type { AuditStatus } from "./audit.ts";
 import type { NodeContext, Origin, UnderlayLink, Workload } from "./nouns.ts";
 import type { PeerPath, PlanKind, Problem } from "./plan.ts";
 import type { ServicesStatus } from "./service-status.ts";
@@ -107,6 +108,8 @@ export interface AgentStatus {
   readonly services: ServicesStatus;
   /** Absent where the cluster's state comes from a directory. */
   readonly pools?: PoolsStatus;
+  /** Absent of an agent that serves services alone. */
+  readonly audit?: AuditStatus;
 }
 
 /** One difference between plan and kernel: the answer to GET /v1/drift is a list of these. */

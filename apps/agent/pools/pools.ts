@@ -23,7 +23,7 @@ import {
 } from "@weft/cluster/client";
 import { CniError, OWN_CODE, toCniError } from "@weft/cni";
 import { type AddressRequest, type Ledger, PoolEngine, type PoolView } from "@weft/ipam";
-import type { NodeContext, PoolsStatus, Workload } from "@weft/model";
+import type { IpBlock, NodeContext, PoolsStatus, Workload } from "@weft/model";
 import type { AttachmentRequest } from "@weft/plugin-weft";
 import type { ClusterSource } from "../cluster-source.ts";
 import type { KnownPods } from "../known-pods.ts";
@@ -103,6 +103,12 @@ export class Pools {
   /** What keeps this node from giving out addresses of pools; undefined when nothing does. */
   get waitingFor(): string | undefined {
     return this.#engine?.waitingFor;
+  }
+
+  /** Blocks of this node, and with loans to it, as the API has them; undefined while it is away, and without pools. */
+  get blocks(): readonly IpBlock[] | undefined {
+    const view = this.#engine?.view;
+    return view?.enabled === true && view.current ? view.blocks : undefined;
   }
 
   status(): PoolsStatus | undefined {

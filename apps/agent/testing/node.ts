@@ -42,6 +42,8 @@ export interface TestNodeOptions {
   /** Addresses that the uplink gets; those of the node by default. */
   readonly uplinkAddresses?: readonly string[];
   readonly settings?: string;
+  /** What the agent is to be started by, given its executable: another one and words before it. */
+  readonly agentBy?: (executable: string) => readonly string[];
 }
 
 /** What the plugin printed. */
@@ -106,10 +108,12 @@ export class TestNode {
   /** Processes of the test in the node's or its pods' namespaces; ended with the node. */
   readonly companions: Bun.Subprocess[] = [];
   readonly #pods = new Set<TestPod>();
+  readonly #agentBy: TestNodeOptions["agentBy"];
 
   constructor(options: TestNodeOptions = {}) {
     removeStaleNamespaces();
     removeStaleRoots();
+    this.#agentBy = options.agentBy;
     this.root = mkdtempSync(join(tmpdir(), `${ROOT_PREFIX}${process.pid}-`));
     this.options = agentOptions({ node: NODE, root: this.root });
     this.faultFile = join(this.root, "faults");
@@ -190,7 +194,9 @@ export class TestNode {
   async start(until: "ready" | "listening" = "ready", flags: readonly string[] = []): Promise<void> {
     const log = openSync(join(this.root, "agent.log"), "a");
     // With this process it ends as well, however that ends.
-    const argv = ["setpriv", "--pdeathsig", "KILL", this.executable, "agent"];
+    const program = this.#agentBy?.(this.executable) ?? ["setpriv", "--pdeathsig", "KILL", this.executable];
+    const argv = [...program, "agent"];
+    const began = Date.now();
     const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root, ...flags], {
       env: { PATH: process.env["PATH"] ?? "", WEFT_FAULT_FILE: this.faultFile },
       stdout: log,
@@ -205,7 +211,10 @@ export class TestNode {
         if (child.exitCode !== null || child.signalCode !== null)
           throw new Error(`the agent ended: ${child.exitCode ?? child.signalCode}\n${this.log()}`);
         const status = await this.status().catch(() => undefined);
-        return status?.pid === child.pid && (until === "listening" || status.ready);
+        // Who starts it by another program has that one's pid.
+        const isNew =
+          this.#agentBy === undefined ? status?.pid === child.pid : (status?.startedAt ?? 0) >= began;
+        return status !== undefined && isNew && (until === "listening" || status.ready);
       },
       60_000,
       () => this.log(),

@@ -54,10 +54,18 @@ export const isGood = (a: AgentStatus): boolean =>
   a.ready &&
   a.problems.length === 0 &&
   a.settingsError === undefined &&
+  (a.audit?.findings ?? []).every((f) => !f.needsPerson) &&
   tablesOf(a).every((t) => t.errors === 0);
 
 function render(answers: readonly AgentStatus[], withRows: boolean): string {
-  const parts = [nodes(answers), peers(answers), pods(answers), services(answers), plan(answers)];
+  const parts = [
+    nodes(answers),
+    peers(answers),
+    pods(answers),
+    services(answers),
+    audit(answers),
+    plan(answers),
+  ];
   if (withRows) parts.push(rows(answers));
   parts.push(faults(answers));
   return parts.filter((p) => p !== "").join("\n\n");
@@ -123,6 +131,28 @@ function services(answers: readonly AgentStatus[]): string {
   );
 }
 
+/** Addresses that are held for nobody, and such. What a person has to look at is told at the end. */
+function audit(answers: readonly AgentStatus[]): string {
+  const lines = answers.flatMap(({ node, audit: a }) => {
+    if (a === undefined) return [];
+    const reclaimed = Object.values(a.reclaimed).reduce((n, one) => n + one, 0);
+    const due = a.findings.flatMap((f) => f.due ?? []).sort((x, y) => x - y)[0];
+    return [
+      [
+        node,
+        a.lastRun === undefined ? "not yet" : `${ago(a.lastRun)} ago`,
+        a.findings.length === 0 ? paint("green", "none") : paint("yellow", String(a.findings.length)),
+        due === undefined ? "-" : `in ${Math.max(0, Math.ceil((due - Date.now()) / 1000))}s`,
+        String(reclaimed),
+        String(a.leftovers),
+        `${a.leakGrace}s`,
+      ],
+    ];
+  });
+  if (lines.length === 0) return "";
+  return table(["NODE", "AUDIT", "FINDINGS", "NEXT DUE", "RECLAIMED", "LEFTOVERS", "GRACE"], lines);
+}
+
 /** Of both plans: links and routes, and services. */
 const tablesOf = (a: AgentStatus): AgentStatus["plan"] => [...a.plan, ...a.services.plan];
 
@@ -173,6 +203,12 @@ function faults(answers: readonly AgentStatus[]): string {
     if (a.settingsError !== undefined)
       lines.push(`${a.node}: settings are not taken over: ${a.settingsError}`);
     for (const p of a.problems) lines.push(`${a.node}: ${p.message} (${originText(p.origin)}). ${p.hint}`);
+    if (a.audit?.error !== undefined) lines.push(`${a.node}: the audit cannot look: ${a.audit.error}`);
+    for (const f of a.audit?.findings ?? []) {
+      const when = f.due === undefined ? "" : ` (at ${new Date(f.due).toISOString().slice(11, 19)}Z)`;
+      const whose = f.addresses.length === 0 ? "" : `, ${f.addresses.join(", ")}`;
+      lines.push(`${a.node}: ${f.object}${whose}: ${f.message}. ${f.remedy}${when}`);
+    }
     // A service that asks for what cannot be is its owner's business: it makes no node faulty.
     const { problems, sourceErrors } = a.services;
     for (const p of problems.slice(0, SERVICE_PROBLEMS))

@@ -32,6 +32,21 @@ const event = (more: Partial<EventInput> = {}): EventInput => ({
   ...more,
 });
 
+test("what an event has to do with besides is told, and tells repetitions from others", async () => {
+  const { recorder, events, tick } = setup();
+  const node = { apiVersion: "v1", kind: "Node", name: "n" };
+  for (const name of ["a", "b", "a"])
+    recorder.record(
+      event({ regarding: node, related: { apiVersion: "v1", kind: "Pod", namespace: "shop", name } }),
+    );
+  await tick(0);
+  expect(
+    events()
+      .map((e) => (e["related"] as { name: string }).name)
+      .sort(),
+  ).toEqual(["a", "b"]);
+});
+
 test("an event has all that the API demands", async () => {
   const { recorder, events, tick } = setup();
   recorder.record(event());

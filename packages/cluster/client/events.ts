@@ -25,6 +25,8 @@ export interface ObjectReference {
 
 export interface EventInput {
   readonly regarding: ObjectReference;
+  /** What it has to do with besides. Events that differ in it are no repetitions of each other. */
+  readonly related?: ObjectReference;
   readonly type: "Normal" | "Warning";
   /** Why, one word in CamelCase: "AddressesExhausted". At most 128 characters. */
   readonly reason: string;
@@ -208,6 +210,7 @@ class Recorder implements EventRecorder {
       action: input.action,
       reason: input.reason,
       regarding: { ...input.regarding },
+      ...(input.related === undefined ? {} : { related: { ...input.related } }),
       note: cutBytes(input.note, 1024),
       type: input.type,
     };
@@ -235,8 +238,10 @@ const referenceKey = ({ apiVersion, kind, namespace = "", name, uid = "" }: Obje
   [apiVersion, kind, namespace, name, uid].join("\n");
 
 /** What makes two events the same. The note is left out: it often has a number or an address in it. */
-const seriesKey = ({ regarding, type, reason, action }: EventInput): string =>
-  [referenceKey(regarding), type, reason, action].join("\n");
+const seriesKey = ({ regarding, related, type, reason, action }: EventInput): string =>
+  [referenceKey(regarding), related === undefined ? "" : referenceKey(related), type, reason, action].join(
+    "\n",
+  );
 
 /** MicroTime, as the API writes it. */
 export const microTime = (ms: number): string => new Date(ms).toISOString().replace(/Z$/, "000Z");

@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { workload } from "../testing/workload.ts";
 import { seeCgroups } from "./sight.ts";
-import { workload } from "./testing/workload.ts";
 
 test("processes are only believed to be all there are where a runtime is among them", () => {
   const directory = mkdtempSync(join(tmpdir(), "weft-t-orphans-"));

@@ -2,11 +2,11 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { statSync } from "node:fs";
 import { FakeClock } from "@weft/base";
 import type { Workload } from "@weft/model";
-import { type KnownPod, KnownPods } from "./known-pods.ts";
+import { type KnownPod, KnownPods } from "../known-pods.ts";
+import { TestNamespace } from "../testing/namespaces.ts";
+import { workload } from "../testing/workload.ts";
 import { Orphans } from "./orphans.ts";
 import type { Sight } from "./sight.ts";
-import { TestNamespace } from "./testing/namespaces.ts";
-import { workload } from "./testing/workload.ts";
 
 const pod = (name: string, uid: string, runtimeUid?: string): KnownPod => ({
   namespace: "shop",
@@ -57,9 +57,29 @@ describe("orphans", () => {
     const space = new TestNamespace("o");
     stops.push(() => space.remove());
     let sees = true;
-    const orphans = new Orphans({ pods: known, clock, look: () => (sees ? inSight : undefined) });
-    const ids = (...of: Workload[]): string[] => [...orphans.among(of)];
-    return { clock, known, space, orphans, ids, blind: () => (sees = false) };
+    const grace = { ms: 60_000 };
+    let wall = 0;
+    const orphans = new Orphans({
+      pods: known,
+      clock: {
+        now: () => clock.now() + wall,
+        monotonic: () => clock.monotonic(),
+        setTimeout: (fn, ms) => clock.setTimeout(fn, ms),
+      },
+      look: () => (sees ? inSight : undefined),
+      grace: () => grace.ms,
+    });
+    const ids = (...of: Workload[]): string[] => [...orphans.among(of).keys()];
+    return {
+      clock,
+      known,
+      space,
+      orphans,
+      ids,
+      grace,
+      jump: (ms: number) => (wall += ms),
+      blind: () => (sees = false),
+    };
   }
 
   /** Processes of this test can be looked at, whatever else there is. */
@@ -157,5 +177,62 @@ describe("orphans", () => {
     ids(former, now, second);
     clock.advance(60_000);
     expect(ids(former, now, second)).toEqual(["a/eth0"]);
+  });
+
+  test("the grace is that of the settings, also of one that changed meanwhile", () => {
+    const { clock, ids, space, grace } = setUp();
+    const w = workload("a", space.path);
+    grace.ms = 600_000;
+    ids(w);
+    clock.advance(599_999);
+    expect(ids(w)).toEqual([]);
+    grace.ms = 10_000;
+    expect(ids(w)).toEqual(["a/eth0"]);
+  });
+
+  test("suspects say since when, for how long yet, and what was seen", () => {
+    const { clock, ids, space, orphans, blind } = setUp();
+    const w = workload("a", space.path);
+    ids(w);
+    const since = clock.now();
+    clock.advance(20_000);
+    expect(orphans.suspects()).toEqual([
+      { id: "a/eth0", code: "pod-gone", since, left: 40_000, seen: "nothing yet" },
+    ]);
+    blind();
+    clock.advance(40_000);
+    expect(ids(w)).toEqual([]);
+    clock.advance(10_000);
+    expect(orphans.suspects()).toEqual([
+      { id: "a/eth0", code: "pod-gone", since, left: 50_000, seen: "cannot see" },
+    ]);
+    ids();
+    expect(orphans.suspects()).toEqual([]);
+  });
+
+  test("a clock of the wall that jumps makes nobody an orphan, nor keeps anybody from it", () => {
+    const { ids, space, jump, clock } = setUp();
+    const w = workload("a", space.path);
+    ids(w);
+    jump(86_400_000);
+    expect(ids(w)).toEqual([]);
+    jump(-172_800_000);
+    clock.advance(59_999);
+    expect(ids(w)).toEqual([]);
+    clock.advance(1);
+    expect(ids(w)).toEqual(["a/eth0"]);
+  });
+
+  test("an agent that starts anew gives the whole grace again", () => {
+    const { clock, ids, space, known } = setUp();
+    const w = workload("a", space.path);
+    ids(w);
+    clock.advance(59_999);
+    const anew = new Orphans({ pods: known, clock, look: () => inSight });
+    expect([...anew.among([w])]).toEqual([]);
+    clock.advance(1);
+    expect([...anew.among([w])]).toEqual([]);
+    clock.advance(59_999);
+    expect([...anew.among([w])]).toEqual([["a/eth0", "pod-gone"]]);
   });
 });
