@@ -34,20 +34,24 @@ import { setAside } from "./aside.ts";
 import { Attachments } from "./attachments.ts";
 import { Audit } from "./audit/audit.ts";
 import { Orphans } from "./audit/orphans.ts";
+import { release as releaseByHand } from "./audit/release.ts";
+import { addressReport } from "./audit/report.ts";
 import { writeConflist } from "./conflist.ts";
 import { watchDrift } from "./drift-watch.ts";
 import { execute } from "./execute.ts";
 import { FabricState } from "./fabric-state.ts";
 import { KnownPods } from "./known-pods.ts";
 import type { FromCluster, ToCluster } from "./messages.ts";
+import { MetricsListener, metricsResponse } from "./metrics/listener.ts";
+import { agentMetrics, CniCounts } from "./metrics/metrics.ts";
 import { beAlone } from "./only-one.ts";
 import type { AgentOptions } from "./options.ts";
 import { PodPlan } from "./pod-plan.ts";
 import { Pools } from "./pools/pools.ts";
 import { probeVxlan } from "./probe.ts";
 import { Readiness } from "./readiness.ts";
-import { addRequest, attachmentRequest, gcRequest, pauseRequest } from "./requests.ts";
-import { type Handler, serveSocket } from "./server.ts";
+import { addRequest, attachmentRequest, gcRequest, pauseRequest, releaseRequest } from "./requests.ts";
+import { serveSocket } from "./server.ts";
 import { ServicesThread } from "./services-client.ts";
 import { serviceRoutes } from "./services-routes.ts";
 import { agentStatus } from "./status.ts";
@@ -107,6 +111,7 @@ export async function startAgent(
   const fabric = new FabricState(plan, (context) => {
     pods.setContext(context);
     pools.contextChanged();
+    offerMetrics();
     readiness.contextKnown();
   });
   const pools = new Pools({
@@ -192,8 +197,25 @@ export async function startAgent(
       pausedUntil: () => (paused() ? pausedUntil : undefined),
       services: await services.status(),
       audit,
+      metrics: listener.status(),
     });
-  const routes: Readonly<Record<string, Handler>> = {
+  const counts = new CniCounts();
+  const metrics = (): string =>
+    agentMetrics(
+      {
+        version: VERSION,
+        node: options.node,
+        ready: readiness.waitingFor === undefined,
+        ranges: audit.ranges(),
+        workloads: pods.workloads().length,
+        audit: audit.status(),
+      },
+      counts,
+    );
+  const listener = new MetricsListener(metrics, logger);
+  const offerMetrics = (): void =>
+    listener.want(fabric.settings.metrics, Object.values(pods.context?.sources ?? {}));
+  const routes = counts.counting({
     "POST /v1/cni/add": async (body, signal) => {
       const request = addRequest(body);
       await readiness.wait();
@@ -228,11 +250,30 @@ export async function startAgent(
       ...(await services.ask({ about: "drift" }).catch(() => [])),
     ],
     ...serviceRoutes(services),
+    "GET /v1/ipam": async () =>
+      addressReport({
+        node: options.node,
+        clock: systemClock,
+        ledger,
+        named: (w) => known.named(w),
+        ranges: audit.ranges(),
+        findings: audit.status().findings,
+      }),
+    "POST /v1/ipam/release": (body) =>
+      releaseByHand(releaseRequest(body), {
+        node: options.node,
+        ledger,
+        known,
+        namespaceStands: (w) => attachments.namespaceStands(w),
+        reclaim: (id, code) => attachments.reclaim(id, code),
+        now: () => Date.now(),
+      }),
+    "GET /metrics": async () => metricsResponse(metrics()),
     "POST /v1/pause": async (body) => {
       pause(pauseRequest(body));
       return { pausedUntil: paused() ? pausedUntil : undefined };
     },
-  };
+  });
   const server = serveSocket(options.socket, routes, (e, signal) => execute(e, routes, signal), logger);
 
   const refreshUnderlay = (): void => toCluster({ type: "underlay", links: readUnderlay(kernel.self) });
@@ -267,6 +308,7 @@ export async function startAgent(
       fabric.settings = message.settings;
       fabric.settingsError = message.error;
       services.settings(message.settings);
+      offerMetrics();
       if (message.error !== undefined) logger.warn("settings are not taken over", { error: message.error });
     } else if (message.type === "source-errors") {
       fabric.sourceErrors = message.errors;
@@ -343,6 +385,7 @@ export async function startAgent(
     async stop() {
       clearInterval(housekeeping);
       audit.stop();
+      await listener.stop();
       stopDrift();
       await server.stop();
       cluster.terminate();

@@ -176,10 +176,11 @@ export class Attachments {
   /** Undefined when it is whole, or when somebody may be working on it. */
   #whyLeftOver({ workload, state }: LedgerEntry): LeakCode | undefined {
     if (state !== "ready") return "half-done";
-    return this.#namespaceStands(workload) ? undefined : "namespace-gone";
+    return this.namespaceStands(workload) ? undefined : "namespace-gone";
   }
 
-  #namespaceStands(w: Workload): boolean {
+  /** Whether its network namespace is there, and is the one that it was made in. */
+  namespaceStands(w: Workload): boolean {
     try {
       const ns = this.#o.kernel.open(w.namespacePath);
       ns.close();

@@ -65,6 +65,22 @@ export function pauseRequest(body: unknown): number {
   throw invalid("milliseconds must be a number from 0 to 86400000");
 }
 
+/** An address, namespace/pod or container that is to be released by hand. */
+export interface ReleaseRequest {
+  readonly what: string;
+  /** Also while its holder lives, who then loses its network. */
+  readonly force: boolean;
+}
+
+/** Throws "invalid" with the field. */
+export function releaseRequest(body: unknown): ReleaseRequest {
+  const { what, force = false } = object(body, "the body");
+  if (typeof what !== "string" || what === "" || what.length > 512)
+    throw invalid("what must be an address, namespace/pod, or the id of a container");
+  if (typeof force !== "boolean") throw invalid("force must be true or false");
+  return { what, force };
+}
+
 /** Which service is meant. Throws "invalid". */
 export function serviceRequest(body: unknown): { readonly namespace: string; readonly name: string } {
   const fields = object(body, "the body");

@@ -5,6 +5,7 @@ import { describeError, type Logger } from "@weft/base";
 import { toCniError } from "@weft/cni";
 import { EXEC_PATH, type Execution, type Failure, parseExecution } from "@weft/plugin-weft";
 
+/** What it resolves to is sent as JSON, unless it is a Response itself. */
 export type Handler = (body: unknown, signal: AbortSignal) => Promise<unknown>;
 
 /** Requests larger than this are refused: the largest real one is a GC of a full node. */
@@ -51,7 +52,8 @@ export function serveSocket(
       try {
         const text = await request.text();
         const body: unknown = text === "" ? {} : JSON.parse(text);
-        return Response.json(await handler(body, request.signal));
+        const answer = await handler(body, request.signal);
+        return answer instanceof Response ? answer : Response.json(answer);
       } catch (error) {
         if (error instanceof SyntaxError)
           return failure(400, { code: 6, message: `the body is not JSON: ${error.message}` });

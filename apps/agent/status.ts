@@ -16,6 +16,7 @@ import type {
 import type { Audit } from "./audit/audit.ts";
 import type { FabricState } from "./fabric-state.ts";
 import type { KnownPods } from "./known-pods.ts";
+import type { MetricsStatus } from "./metrics/listener.ts";
 import type { PodPlan } from "./pod-plan.ts";
 import type { Pools } from "./pools/pools.ts";
 import { readUnderlay } from "./underlay.ts";
@@ -35,6 +36,7 @@ export interface StatusSources {
   readonly pausedUntil: () => number | undefined;
   readonly services: ServicesStatus;
   readonly audit: Audit;
+  readonly metrics: MetricsStatus;
 }
 
 export function agentStatus(s: StatusSources): AgentStatus {
@@ -68,6 +70,7 @@ export function agentStatus(s: StatusSources): AgentStatus {
     services: s.services,
     ...(pools !== undefined && { pools }),
     audit: s.audit.status(),
+    metrics: s.metrics,
   };
 }
 

@@ -1,6 +1,7 @@
 /** Base: what every room may use. Imports nothing. */
 export * from "./clock.ts";
 export * from "./errors.ts";
+export * from "./exposition.ts";
 export * from "./ip.ts";
 export * from "./logger.ts";
 export * from "./mac.ts";

@@ -1,4 +1,5 @@
 /** The network's own nouns (model rows) and what the kernel should hold because of them (plan rows). No I/O. */
+export * from "./address-report.ts";
 export * from "./audit.ts";
 export * from "./host-port.ts";
 export * from "./nouns.ts";

@@ -110,6 +110,8 @@ export interface AgentStatus {
   readonly pools?: PoolsStatus;
   /** Absent of an agent that serves services alone. */
   readonly audit?: AuditStatus;
+  /** Where metrics are to be had over TCP, and why not. */
+  readonly metrics?: { readonly listening: readonly string[]; readonly errors: readonly string[] };
 }
 
 /** One difference between plan and kernel: the answer to GET /v1/drift is a list of these. */

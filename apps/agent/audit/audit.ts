@@ -21,11 +21,13 @@ import type {
   LeakCode,
   NodeContext,
   PlanKind,
+  RangeUse,
   Reclaimed,
   Workload,
 } from "@weft/model";
 import { type AuditFacts, compare, type OwnRange } from "./compare.ts";
 import type { Orphans } from "./orphans.ts";
+import { RangeUses } from "./report.ts";
 import { Tracker } from "./tracker.ts";
 import {
   findingEvents,
@@ -72,6 +74,7 @@ const POD_LINK = new RegExp(`^${LINK_PREFIX}[0-9a-f]{11}$`);
 export class Audit {
   readonly #o: AuditOptions;
   readonly #tracker: Tracker;
+  readonly #uses: RangeUses;
   readonly #inside = new Map<string, readonly IpAddress[]>();
   readonly #reclaimed = new Map<LeakCode, number>();
   #recent: Reclaimed[] = [];
@@ -89,6 +92,7 @@ export class Audit {
   constructor(options: AuditOptions) {
     this.#o = options;
     this.#tracker = new Tracker(options.clock);
+    this.#uses = new RangeUses(options.ledger, options.clock);
   }
 
   start(): void {
@@ -109,7 +113,10 @@ export class Audit {
     try {
       const facts = await this.#look();
       if (this.#stopped) return;
-      const { all, fresh } = this.#timed(() => this.#tracker.take(compare(facts)));
+      const { all, fresh } = this.#timed(() => {
+        this.#uses.sample(facts.ranges ?? []);
+        return this.#tracker.take(compare(facts));
+      });
       this.#findings = all;
       for (const finding of fresh) this.#tell(finding);
       if (!facts.paused && fresh.some((f) => f.code === "link-unexplained")) this.#o.repairLinks();
@@ -178,7 +185,11 @@ export class Audit {
     );
   }
 
-  /** Attachments with their leaks, and what is used of each block. */
+  /** What is used of each of the node's ranges, and until when they last. */
+  ranges(): RangeUse[] {
+    return this.#uses.of(this.#ranges() ?? []);
+  }
+
   status(): AuditStatus {
     return {
       lastRun: this.#lastRun,
