@@ -1,15 +1,17 @@
 /**
- * The API server alone, as a process of its own, over its unix socket: rates and times of single requests, watchers that
- * hear of changes, and a large store. There is no peer: kube-apiserver needs etcd and another machine's worth of set-up.
+ * `weft server` beside kube-apiserver with etcd: rates and times of single requests, events to many watchers, a large
+ * store. The same client asks both over HTTPS, and Weft's over its socket too; the servers take turns. Each ends with
+ * its measurement, and everything is in directories that are removed.
  *
  * The client is in one process with a limit of the runtime on its requests, which is raised by starting once more.
  *
- *   bun run bench/server.ts [--pods N] [--watchers N] [--writes N] [--weft FILE]
+ *   bun run bench/server.ts [--pods N] [--watchers N] [--writes N] [--json] [--weft FILE] [--cache DIRECTORY]
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { measure, type Rate, read, send, watchers } from "./api-server/measure.ts";
+import { type Ask, kubernetes, type Server, weft } from "./api-server/sides.ts";
+import { describeMachine } from "./machine.ts";
 
 const LIMIT = "BUN_CONFIG_MAX_HTTP_REQUESTS";
 if (process.env[LIMIT] === undefined) {
@@ -17,6 +19,7 @@ if (process.env[LIMIT] === undefined) {
     env: { ...process.env, [LIMIT]: "10000" },
     stdio: ["ignore", "inherit", "inherit"],
   });
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => again.kill(name));
   process.exit(await again.exited);
 }
 
@@ -25,23 +28,24 @@ const { values } = parseArgs({
     pods: { type: "string", default: "50000" },
     watchers: { type: "string", default: "1000" },
     writes: { type: "string", default: "2000" },
+    json: { type: "boolean", default: false },
     weft: { type: "string", default: "dist/weft" },
+    cache: { type: "string", default: join(import.meta.dir, "../e2e/.cache") },
   },
 });
-const [PODS, WATCHERS, WRITES] = [values.pods, values.watchers, values.writes].map(Number) as [
-  number,
-  number,
-  number,
-];
-const AT_ONCE = 32;
+const count = (name: "pods" | "watchers" | "writes"): number => {
+  if (/^[1-9]\d{0,6}$/.test(values[name])) return Number(values[name]);
+  throw new Error(`--${name} must be a number of at least 1, not ${values[name]}`);
+};
+const [PODS, WATCHERS, WRITES] = [count("pods"), count("watchers"), count("writes")];
+/** Writes that all watchers hear of. */
+const TOLD = 200;
 
-const directory = mkdtempSync(join(tmpdir(), "weft-bench-server-"));
-const socket = join(directory, "server.sock");
-const pods = "/api/v1/namespaces/default/pods";
-const pod = (i: number) => ({
+const podsOf = (namespace: string): string => `/api/v1/namespaces/${namespace}/pods`;
+const pod = (name: string, i: number) => ({
   apiVersion: "v1",
   kind: "Pod",
-  metadata: { name: `pod-${i}`, labels: { app: `app-${i % 500}`, tier: "bench" } },
+  metadata: { name, labels: { app: `app-${i % 500}`, tier: "bench" } },
   spec: {
     nodeName: `node-${i % 1000}`,
     containers: [
@@ -56,127 +60,145 @@ const pod = (i: number) => ({
   },
 });
 
-async function start(): Promise<{ child: Bun.Subprocess; seconds: number }> {
-  const began = performance.now();
-  const child = Bun.spawn([values.weft, "server", "--data", directory, "--port", "0"], {
-    stdout: "pipe",
-    stderr: "ignore",
+interface Figures {
+  readonly perSecond?: number;
+  readonly seconds?: number;
+  readonly bytes?: number;
+  readonly cpu?: number;
+}
+/** `side` is "Weft https" and the like, or the server alone. */
+const numbers: ({ what: string; side: string } & Figures)[] = [];
+
+function note(what: string, side: string, shown: string, figures: Figures): void {
+  numbers.push({ what, side, ...figures });
+  if (!values.json) console.log(`${what.padEnd(38)} ${side.padEnd(22)} ${shown}`);
+}
+
+/** What of Weft over HTTPS is to the peer, by the first figure of each and by CPU. */
+function ratios(): { what: string; by: string; ratio: number; cpu: number | undefined }[] {
+  return numbers.flatMap((ours) => {
+    const way = /^Weft( https)?$/.exec(ours.side)?.[1];
+    if (!ours.side.startsWith("Weft") || ours.side === "Weft socket") return [];
+    const side = `kube-apiserver${way ?? ""}`;
+    const theirs = numbers.find((n) => n.what === ours.what && n.side === side);
+    const by = (["perSecond", "seconds", "bytes"] as const).find((figure) => ours[figure] !== undefined);
+    if (theirs === undefined || by === undefined) return [];
+    const divided = (figure: keyof Figures): number => (ours[figure] ?? 0) / (theirs[figure] ?? 0);
+    const name = { perSecond: "rate", seconds: "time", bytes: "bytes" }[by];
+    return [{ what: ours.what, by: name, ratio: divided(by), cpu: ours.cpu ? divided("cpu") : undefined }];
   });
-  await child.stdout.getReader().read();
-  return { child, seconds: (performance.now() - began) / 1000 };
 }
 
-const ask = (path: string, init: RequestInit = {}): Promise<Response> =>
-  fetch(`http://server${path}`, { ...init, unix: socket });
-
-async function send(method: string, path: string, body: unknown): Promise<void> {
-  const headers = {
-    "Content-Type": method === "PATCH" ? "application/merge-patch+json" : "application/json",
-  };
-  const answer = await ask(path, { method, headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error(await answer.text());
-  await answer.bytes();
-}
-
-/** Runs `work` for 0 to count-1, some at once; prints the rate and percentiles of the single ones. */
-async function measure(name: string, count: number, work: (i: number) => Promise<void>): Promise<void> {
-  const times: number[] = [];
-  let next = 0;
-  const began = performance.now();
-  const worker = async (): Promise<void> => {
-    for (let i = next++; i < count; i = next++) {
-      const at = performance.now();
-      await work(i);
-      times.push(performance.now() - at);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  const seconds = (performance.now() - began) / 1000;
-  times.sort((a, b) => a - b);
-  const percentile = (p: number): string => (times[Math.floor((times.length - 1) * p)] as number).toFixed(1);
-  print(name, `${Math.round(count / seconds)} /s, p50 ${percentile(0.5)} ms, p99 ${percentile(0.99)} ms`);
-}
-
-const print = (name: string, figure: string): void => console.log(`${name.padEnd(44)} ${figure}`);
-/** Seconds of CPU that a process has taken. */
-const cpu = (pid: number): number => {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-};
-const memory = (pid: number): string =>
-  `${Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024)} MiB`;
-
-async function timedList(name: string, query: string): Promise<void> {
-  const began = performance.now();
-  const bytes = await (await ask(`${pods}${query}`)).bytes();
-  print(
-    name,
-    `${((performance.now() - began) / 1000).toFixed(2)} s, ${(bytes.length / 2 ** 20).toFixed(1)} MiB`,
+const noteRate = (what: string, side: string, rate: Rate): void =>
+  note(
+    what,
+    side,
+    `${Math.round(rate.perSecond)} /s, p50 ${rate.p50.toFixed(1)} ms, p99 ${rate.p99.toFixed(1)} ms, CPU ${Math.round(rate.cpu)} us`,
+    rate,
   );
-}
+const MIB = 2 ** 20;
+const noteMemory = (what: string, server: Server): void =>
+  note(what, server.name, `${Math.round(server.memory() / MIB)} MiB`, { bytes: server.memory() });
 
-/** Watchers that count the events they get; each event is one line. */
-async function watchers(count: number): Promise<{ heard(): number; stop(): void }> {
-  const aborted = new AbortController();
-  let lines = 0;
-  const read = async (response: Response): Promise<void> => {
-    try {
-      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-        for (const byte of chunk) if (byte === 10) lines++;
-      }
-    } catch {
-      // Ended by us.
-    }
-  };
-  const { metadata } = (await (await ask(`${pods}?limit=1`)).json()) as {
-    metadata: { resourceVersion: string };
-  };
-  for (let i = 0; i < count; i++) {
-    const query = `watch=true&resourceVersion=${metadata.resourceVersion}`;
-    void read(await ask(`${pods}?${query}`, { signal: aborted.signal }));
+async function requests(server: Server, way: string, ask: Ask): Promise<void> {
+  const side = `${server.name} ${way}`;
+  const names = (i: number): string => `${way}-${i}`;
+  const path = podsOf("default");
+  const status = (phase: string) => (i: number) =>
+    send(ask, "PATCH", `${path}/${names(i)}/status`, { status: { phase } });
+  noteRate("create", side, await measure(server, WRITES, (i) => send(ask, "POST", path, pod(names(i), i))));
+  noteRate(
+    "get",
+    side,
+    await measure(server, WRITES, async (i) => void (await read(ask, `${path}/${names(i)}`))),
+  );
+  noteRate("status patch", side, await measure(server, WRITES, status("Running")));
+  const watching = await watchers(ask, path, WATCHERS);
+  const told = Math.min(TOLD, WRITES);
+  const [began, before] = [performance.now(), server.cpu()];
+  noteRate(`status patch, ${WATCHERS} watchers`, side, await measure(server, told, status("Succeeded")));
+  const all = told * WATCHERS;
+  while (watching.heard() < all) {
+    if (performance.now() - began > 120_000) throw new Error(`${watching.heard()} of ${all} events came`);
+    await Bun.sleep(2);
   }
-  return { heard: () => lines, stop: () => aborted.abort() };
+  const perSecond = (all / (performance.now() - began)) * 1000;
+  const cpu = ((server.cpu() - before) / all) * 1e6;
+  note(`events to ${WATCHERS} watchers`, side, `${Math.round(perSecond)} /s, CPU ${cpu.toFixed(1)} us`, {
+    perSecond,
+    cpu,
+  });
+  await watching.stop();
 }
 
-let { child, seconds } = await start();
+async function large(server: Server): Promise<void> {
+  const [{ ask } = { ask: undefined }] = server.ways;
+  if (ask === undefined) throw new Error(`there is no way to ${server.name}`);
+  await send(ask, "POST", "/api/v1/namespaces", {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "large" },
+  });
+  const path = podsOf("large");
+  const filled = await measure(server, PODS, (i) => send(ask, "POST", path, pod(`pod-${i}`, i)));
+  noteRate(`create up to ${PODS} pods`, `${server.name} https`, filled);
+  noteMemory(`memory with ${PODS} pods`, server);
+  for (const { name, ask } of server.ways) {
+    for (const [what, query] of [
+      [`list ${PODS} pods`, ""],
+      ["list one node's pods of them", "?fieldSelector=spec.nodeName%3Dnode-7"],
+      ["list a page of 500", "?limit=500"],
+    ] as const) {
+      const began = performance.now();
+      const before = server.cpu();
+      const { length } = await read(ask, `${path}${query}`);
+      const seconds = (performance.now() - began) / 1000;
+      const cpu = server.cpu() - before;
+      note(
+        what,
+        `${server.name} ${name}`,
+        `${seconds.toFixed(2)} s, CPU ${cpu.toFixed(2)} s, ${(length / MIB).toFixed(1)} MiB`,
+        { seconds, cpu, bytes: length },
+      );
+    }
+  }
+  noteMemory("memory after the lists", server);
+  await server.stop();
+  const seconds = await server.start();
+  note(`start with ${PODS} pods`, server.name, `${seconds.toFixed(2)} s, CPU ${server.cpu().toFixed(2)} s`, {
+    seconds,
+    cpu: server.cpu(),
+  });
+  noteMemory("memory after a start", server);
+}
+
+const peer = kubernetes(values.cache);
+if (peer === undefined)
+  console.error("kube-apiserver and etcd are not in e2e/.cache (./e2e/run builds them): no peer");
+const servers = [weft(values.weft), ...(peer === undefined ? [] : [peer])];
+const removeAll = async (): Promise<void> =>
+  void (await Promise.all(servers.map((server) => server.remove())));
+for (const name of ["SIGINT", "SIGTERM"] as const)
+  process.on(name, () => void removeAll().then(() => process.exit(130)));
 try {
-  print("start, empty", `${seconds.toFixed(2)} s, ${memory(child.pid)}`);
-  await measure(`create, ${AT_ONCE} at once`, WRITES, (i) => send("POST", pods, pod(i)));
-  await measure(
-    `get, ${AT_ONCE} at once`,
-    WRITES,
-    async (i) => void (await (await ask(`${pods}/pod-${i}`)).bytes()),
-  );
-  await measure(`status patch, ${AT_ONCE} at once`, WRITES, (i) =>
-    send("PATCH", `${pods}/pod-${i}/status`, { status: { phase: "Running" } }),
-  );
-  const watching = await watchers(WATCHERS);
-  const writes = 200;
-  const [began, cpuBefore] = [performance.now(), cpu(child.pid)];
-  await measure(`status patch, with ${WATCHERS} watchers`, writes, (i) =>
-    send("PATCH", `${pods}/pod-${i}/status`, { status: { phase: "Succeeded" } }),
-  );
-  while (watching.heard() < writes * WATCHERS) await Bun.sleep(5);
-  const spent = (performance.now() - began) / 1000;
-  const each = ((cpu(child.pid) - cpuBefore) / (writes * WATCHERS)) * 1e6;
-  const rate = Math.round((writes * WATCHERS) / spent);
-  print(
-    `events to ${WATCHERS} watchers`,
-    `${rate} /s, ${each.toFixed(1)} us of CPU each, ${memory(child.pid)}`,
-  );
-  watching.stop();
-  await measure(`create up to ${PODS} pods`, PODS - WRITES, (i) => send("POST", pods, pod(WRITES + i)));
-  print("memory", memory(child.pid));
-  await timedList(`list ${PODS} pods`, "");
-  await timedList("list one node's pods of them", "?fieldSelector=spec.nodeName%3Dnode-7");
-  await timedList("list a page of 500", "?limit=500");
-  print("memory after the lists", memory(child.pid));
-  child.kill();
-  await child.exited;
-  ({ child, seconds } = await start());
-  print(`start with ${PODS} pods`, `${seconds.toFixed(2)} s, ${memory(child.pid)}`);
+  for (const server of servers) {
+    const seconds = await server.start();
+    note("start, empty", server.name, `${seconds.toFixed(2)} s`, { seconds });
+    noteMemory("memory when empty", server);
+    for (const { name, ask } of server.ways) await requests(server, name, ask);
+    noteMemory("memory after the watchers", server);
+    await large(server);
+    await server.stop();
+  }
 } finally {
-  child.kill();
-  await child.exited;
-  rmSync(directory, { recursive: true, force: true });
+  await removeAll();
+}
+const machine = describeMachine(values.weft, []);
+if (values.json) console.log(JSON.stringify({ machine, numbers, ratios: ratios() }, null, 2));
+else {
+  for (const { what, by, ratio, cpu } of ratios()) {
+    const more = cpu === undefined ? "" : `, CPU ${cpu.toFixed(2)}x`;
+    console.log(`${what.padEnd(38)} ${"Weft / kube-apiserver".padEnd(22)} ${by} ${ratio.toFixed(2)}x${more}`);
+  }
+  console.log(`${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}`);
 }

@@ -1,5 +1,6 @@
 /** The server is killed in the middle of its work, again and again: what it had answered must be there. */
 import { afterAll, expect, test } from "bun:test";
+import { createClient, kubeconfigCredentials, type ResourceWatch, watchResource } from "@weft/cluster/client";
 import { backup } from "@weft/cluster/server";
 import { removeDirectory, startProcess, temporaryDirectory } from "./testing/process.ts";
 
@@ -19,8 +20,34 @@ test("no answered write is lost, versions only grow, and a watch goes on where i
   const unsure = new Set<string>();
   let version = "";
   let answered = 0;
+  /** Versions that were answered, "NAME@VERSION"; and those that a client has heard of that watches all the time. */
+  const acknowledged = new Set<string>();
+  const heard = new Set<string>();
+  const rows = new Map<string, string>();
+  let watch: ResourceWatch | undefined;
+  const follow = (): ResourceWatch => {
+    const credentials = kubeconfigCredentials({ path: `${directory}/kubeconfig.socket` });
+    return watchResource<string>({
+      client: createClient({ credentials }),
+      path: MAPS,
+      backoff: { first: 20, cap: 100 },
+      decode: ({ metadata, ...rest }) => {
+        heard.add(`${metadata.name}@${metadata.resourceVersion}`);
+        return String((rest as { data?: { n?: string } }).data?.n);
+      },
+      onChange: ({ reset, changes }) => {
+        if (reset) rows.clear();
+        for (const { key, after } of changes) {
+          if (after === undefined) rows.delete(key);
+          else rows.set(key, after);
+        }
+      },
+    });
+  };
   for (let round = 0; round < 6; round++) {
     const server = await startProcess(directory);
+    watch ??= follow();
+    await watch.ready;
     const ask = async (method: string, path: string, body?: unknown): Promise<Response> =>
       fetch(`http://server${path}`, {
         method,
@@ -54,6 +81,12 @@ test("no answered write is lost, versions only grow, and a watch goes on where i
     unsure.clear();
     for (const [name, n] of held) told.set(name, n);
 
+    // The client goes on where it was: it ends up with all of it, and has heard of each answered write.
+    const wanted = new Map([...held].map(([name, n]) => [`default/${name}`, String(n)]));
+    for (let i = 0; !Bun.deepEquals(rows, wanted) && i < 500; i++) await Bun.sleep(20);
+    expect(rows).toEqual(wanted);
+    expect([...acknowledged].filter((one) => !heard.has(one))).toEqual([]);
+
     let dead = false;
     const write = async (worker: number): Promise<void> => {
       for (let i = 0; !dead; i++) {
@@ -68,8 +101,10 @@ test("no answered write is lost, versions only grow, and a watch goes on where i
             expect((await ask("DELETE", path)).status).toBe(200);
             told.set(name, undefined);
           } else {
-            if (created.status === 409) expect((await ask("PUT", path, object)).status).toBe(200);
-            else expect(created.status).toBe(201);
+            const written = created.status === 409 ? await ask("PUT", path, object) : created;
+            expect([200, 201]).toContain(written.status);
+            const { metadata } = (await written.json()) as Item;
+            acknowledged.add(`${name}@${metadata.resourceVersion}`);
             told.set(name, n);
           }
           unsure.delete(name);
@@ -87,6 +122,9 @@ test("no answered write is lost, versions only grow, and a watch goes on where i
     await Promise.all(workers);
   }
   expect(answered).toBeGreaterThan(20);
+  // It listed once, and all the rest came from watches that were taken up again.
+  expect([watch?.status().lists, (watch?.status().watches ?? 0) >= 6]).toEqual([1, true]);
+  await watch?.stop();
   // What is left opens, and every object of it is as it was written.
   expect(backup(`${directory}/weft.db`, `${directory}/copy.db`).objects).toBeGreaterThan(4);
   const last = await startProcess(directory);

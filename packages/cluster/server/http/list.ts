@@ -8,7 +8,7 @@ import type { Range, Store, Stored } from "../storage/store.ts";
 import { partial, tableOf } from "../table/table.ts";
 import type { ApiObject, Mapping } from "../values.ts";
 import type { Target } from "./path.ts";
-import { type Selection, type View, viewed } from "./view.ts";
+import { isSelected, type Selection, type View, viewed } from "./view.ts";
 
 interface Token {
   readonly revision: number;
@@ -92,10 +92,10 @@ export async function listPage(
   return { stored: found, revision, token: undefined };
 }
 
-function selected({ key, value }: Stored, { matches, name }: Selection): boolean {
-  if (matches === undefined) return true;
+function selected({ key, value }: Stored, selection: Selection): boolean {
+  const { name } = selection;
   if (name !== undefined && key !== name && !key.endsWith(`/${name}`)) return false;
-  return matches(JSON.parse(value) as ApiObject);
+  return isSelected(value, selection);
 }
 
 function limitOf(query: URLSearchParams): number {

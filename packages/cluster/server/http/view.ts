@@ -47,17 +47,27 @@ export interface Selection {
   readonly matches: FieldSelector | undefined;
   /** The only name that can match. */
   readonly name: string | undefined;
+  /** What the JSON of whatever matches has in it. */
+  readonly texts: readonly string[];
 }
 
 /** Of a list or watch: labelSelector and fieldSelector. Throws 400. */
 export function selectionOf(resource: Resource, query: URLSearchParams): Selection {
   const labels = parseLabelSelector(query.get("labelSelector") ?? "");
   const fields = parseFieldSelector(query.get("fieldSelector") ?? "", resource.fields);
-  if (labels === undefined && fields === undefined) return { matches: undefined, name: undefined };
+  if (labels === undefined && fields === undefined) return { matches: undefined, name: undefined, texts: [] };
   return {
     name: fields?.name,
+    // In another version a value may be written in another way.
+    texts: resource.fromStored === undefined ? (fields?.texts ?? []) : [],
     matches: (stored) =>
       (labels === undefined || labels(stored.metadata.labels)) &&
       (fields === undefined || fields.matches(viewed(resource, stored))),
   };
+}
+
+/** Whether a stored object is selected. */
+export function isSelected(value: string, { matches, texts }: Selection): boolean {
+  if (matches === undefined) return true;
+  return texts.every((text) => value.includes(text)) && matches(JSON.parse(value) as ApiObject);
 }

@@ -12,7 +12,7 @@ import { type Store, tooOld } from "../storage/store.ts";
 import type { ApiObject, Mapping } from "../values.ts";
 import { refuseFuture, revisionOf } from "./list.ts";
 import type { Target } from "./path.ts";
-import { encodeObject, type Selection, shapeObject, type View } from "./view.ts";
+import { encodeObject, isSelected, type Selection, shapeObject, type View } from "./view.ts";
 
 type EventType = "ADDED" | "MODIFIED" | "DELETED";
 
@@ -214,7 +214,7 @@ export class Watcher {
     try {
       for (const page of this.#store.pages(resource.storage, range, revision)) {
         for (const { value } of page) {
-          if (selection.matches?.(JSON.parse(value) as ApiObject) === false) continue;
+          if (!isSelected(value, selection)) continue;
           yield Buffer.from(line("ADDED", encodeObject(resource, value, view, now())));
         }
       }

@@ -11,6 +11,8 @@ export interface ParsedFields {
   readonly matches: FieldSelector;
   /** The only name that can match, when the selector names one. */
   readonly name: string | undefined;
+  /** What the JSON of each object that matches has in it: to look for that takes far less than to parse it. */
+  readonly texts: readonly string[];
 }
 
 /** Undefined for a text that selects everything. Throws 400 for fields that cannot be selected by. */
@@ -26,7 +28,12 @@ export function parseFieldSelector(text: string, fields: SelectableFields): Pars
     }
     return { field, equal: sign !== "!=", wanted: escaped.replace(/\\(.)/gs, "$1") };
   });
+  const needed = tests.filter(
+    ({ field, equal, wanted }) => equal && wanted !== "" && (fields[field] ?? "") !== wanted,
+  );
   return {
+    // Without its quotes: it may be a number or a boolean.
+    texts: needed.map(({ wanted }) => JSON.stringify(wanted).slice(1, -1)),
     name: tests.find(({ field, equal }) => field === "metadata.name" && equal)?.wanted,
     matches: (object) =>
       tests.every(

@@ -94,6 +94,36 @@ describe("field selectors", () => {
     expect(refused(() => parseFieldSelector(text, fields))).toBe(true);
   });
 
+  test("whatever matches has their texts in its JSON", () => {
+    const value = fc.oneof(
+      fc.string(),
+      fc.constantFrom('a"b', "\\", "ü\n", "false"),
+      fc.boolean(),
+      fc.integer(),
+    );
+    fc.assert(
+      fc.property(value, value, (held, wanted) => {
+        const text = `spec.nodeName=${String(wanted).replace(/[\\,=]/g, "\\$&")},spec.hostNetwork=false`;
+        const pod = { ...object, spec: { nodeName: held } };
+        const parsed = parseFieldSelector(text, fields);
+        if (parsed?.matches(pod) !== true) return;
+        const json = JSON.stringify(pod);
+        expect(parsed.texts.every((part) => json.includes(part))).toBe(true);
+      }),
+      {
+        examples: [
+          ["x", "x"],
+          ['a"b', 'a"b'],
+          ["ü\n", "ü\n"],
+          [true, "true"],
+          [7, 7],
+          ["", ""],
+        ],
+      },
+    );
+    expect(parseFieldSelector("spec.nodeName=n1,spec.hostNetwork=false", fields)?.texts).toEqual(["n1"]);
+  });
+
   test("name the one object that can match", () => {
     expect(parseFieldSelector("metadata.name=p", fields)?.name).toBe("p");
     expect(parseFieldSelector("metadata.name!=p", fields)?.name).toBeUndefined();
