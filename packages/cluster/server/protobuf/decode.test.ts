@@ -206,6 +206,40 @@ describe("objects in protobuf", () => {
     });
   });
 
+  test("of a scheduler and of who empties a node are read too", () => {
+    const metadata: Part = [
+      1,
+      [
+        [1, "web"],
+        [3, "default"],
+        [5, "u-1"],
+      ],
+    ];
+    const target: Part = [
+      2,
+      [
+        [1, "Node"],
+        [3, "n1"],
+      ],
+    ];
+    expect(decodeProtobuf(envelope("v1", "Binding", [metadata, target]))).toMatchObject({
+      kind: "Binding",
+      metadata: { name: "web", namespace: "default", uid: "u-1" },
+      target: { kind: "Node", name: "n1" },
+    });
+    const options: Part = [
+      2,
+      [
+        [1, 5],
+        [2, [[1, "u-1"]]],
+      ],
+    ];
+    expect(decodeProtobuf(envelope("policy/v1", "Eviction", [metadata, options]))).toMatchObject({
+      apiVersion: "policy/v1",
+      deleteOptions: { gracePeriodSeconds: 5, preconditions: { uid: "u-1" } },
+    });
+  });
+
   test.each<[string, Uint8Array, string]>([
     ["nothing", new Uint8Array(), "does not begin"],
     ["JSON", Buffer.from('{"kind":"Pod"}'), "does not begin"],
