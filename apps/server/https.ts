@@ -16,6 +16,9 @@ export interface Listening {
   stop(): Promise<void>;
 }
 
+/** Tries to listen again, a tenth of a second apart. */
+const RELOADS = 100;
+
 export async function listenHttps(
   address: string,
   port: number,
@@ -29,7 +32,13 @@ export async function listenHttps(
       (incoming, outgoing) => void serve(incoming, outgoing, handler),
     );
     limitIdle(server, limits);
-    await listen(server, address, at);
+    try {
+      await listen(server, address, at);
+    } catch (error) {
+      // It never was open: what ends with it ends now.
+      server.emit("close");
+      throw error;
+    }
     return server;
   };
   let current = await begin(certificates, port);
@@ -45,7 +54,16 @@ export async function listenHttps(
         old,
         close(old).then(() => void former.delete(old)),
       );
-      current = await begin(next, bound);
+      for (let attempt = 1; ; attempt++) {
+        try {
+          current = await begin(next, bound);
+          return;
+        } catch (error) {
+          // Somebody else has the port for the moment, an outgoing connection for instance.
+          if (attempt === RELOADS) throw error;
+          await Bun.sleep(100);
+        }
+      }
     },
     async stop() {
       const closing = [close(current), ...former.values()];

@@ -5,7 +5,8 @@
  * can build on is kept, so that a client that is right ends up with the server's state:
  *
  * - events of one object keep their order, and what is held back comes before a bookmark and before the stream ends, for
- *   which reason a stream in which anything was held back is not broken but ended, be it in the middle of a line;
+ *   which reason a stream in which anything was held back is not broken but ended, be it in the middle of a line (a client
+ *   that leaves by itself at such a moment misses what was held back: no API server puts it to that test);
  * - a dropped event ends the stream: nothing later passes, so that a client that asks again gets it.
  *
  * "swallow" is the exception. No version tells that one is missing (they are not consecutive, and mean nothing to a
