@@ -256,7 +256,12 @@ export class PoolEngine {
     const isUsable = (r: BlockRecord): boolean => r.state === "open" && usablePoolOf(view(), r) !== undefined;
     if (records.some((r) => r.loan === undefined && isUsable(r))) return true;
     const ends = ledger.pools.held().filter((h) => h.loan === undefined);
-    return records.some((r) => r.loan !== undefined && ends.some((h) => h.block === r.prefix));
+    return records.some(
+      (r) =>
+        r.loan !== undefined &&
+        usablePoolOf(view(), r) !== undefined &&
+        ends.some((h) => h.block === r.prefix),
+    );
   }
 
   /** The first block of a family that any pod here may get addresses of; not waited for by the rest of the pass. */

@@ -96,7 +96,8 @@ export class OwnBlocks {
       const { used, size } = usages[i] as BlockUsage;
       return {
         prefix: r.prefix,
-        usable: r.state === "open" && object?.node === node && own && usablePoolOf(view(), r) !== undefined,
+        usable:
+          r.state === "open" && (!own || object?.node === node) && usablePoolOf(view(), r) !== undefined,
         held: end !== undefined,
         written: end !== undefined && saysTunnel(object, r, end.address),
         room: used < size,

@@ -6,7 +6,7 @@ import type { Prefix } from "@weft/base";
 
 export interface TunnelPlace {
   readonly prefix: Prefix;
-  /** Addresses may be given out of it, and the server says that it is ours. */
+  /** Addresses may be given out of it, and the server says that it is ours, or lent to us. */
   readonly usable: boolean;
   /** An address of it is held for the tunnel. */
   readonly held: boolean;
@@ -27,7 +27,7 @@ export function tunnelHomes(places: readonly TunnelPlace[], needed: boolean): Se
     own.find((p) => p.held) ??
     own.find((p) => p.room) ??
     // Better in a block that may not be used any more than nowhere.
-    places.find((p) => p.held && p.borrowed) ??
+    places.find((p) => p.held && p.usable) ??
     places.find((p) => p.held);
   if (home === undefined) return new Set();
   const leaving = home.held && home.written ? [] : places.filter((p) => p.held);
