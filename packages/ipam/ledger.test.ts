@@ -16,7 +16,7 @@ import { blocksOf, ipsOf, request } from "./fixtures.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
 import { describeAddressManager } from "./suite.ts";
-import { SCHEMA_1 } from "./testing/schema-1.ts";
+import { SCHEMA_1, SCHEMA_2 } from "./testing/former-schemas.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "weft-ledger-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -60,8 +60,8 @@ function written(): string {
   return path;
 }
 
-/** A ledger as version 1 wrote it, with one workload and an address that was freed. */
-function former(): string {
+/** A ledger as an earlier version wrote it, with one workload and an address that was freed. */
+function former(version: 1 | 2 = 1): string {
   const path = fresh();
   const { podNamespace, podName, mac, hostLink, namespacePath, namespaceIdentity } = request("old");
   const database = new Database(path, { create: true });
@@ -75,6 +75,7 @@ function former(): string {
   database.run("INSERT INTO lease VALUES ('10.0.0.1', 'old', 0), ('fd00::1', 'old', 1)");
   database.run("INSERT INTO block VALUES ('10.0.0.0/24', '3', 0), ('fd00::/64', '2', 0)");
   database.run("INSERT INTO freed (block, address) VALUES ('10.0.0.0/24', '10.0.0.2')");
+  if (version === 2) database.run(SCHEMA_2);
   database.close();
   return path;
 }
@@ -115,8 +116,8 @@ describe("the ledger's file", () => {
     expect(readFileSync(path).equals(before)).toBe(true);
   });
 
-  test("of the version before is read, and what it lacks is added", () => {
-    const path = former();
+  test.each([1, 2] as const)("of version %d is read, and what it lacks is added", (version) => {
+    const path = former(version);
     const without = { ...request("old"), hostPorts: [] };
     const ledger = openLedger(path, { bootId: "one" });
     expect(ledger.rebooted).toBe(false);
@@ -148,7 +149,7 @@ describe("the ledger's file", () => {
     fresh.close();
   });
 
-  test("of the version before that is damaged stays as it is", () => {
+  test("of an earlier version that is damaged stays as it is", () => {
     const path = former();
     const database = new Database(path);
     database.run("PRAGMA foreign_keys = OFF");

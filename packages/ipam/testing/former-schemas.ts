@@ -1,4 +1,4 @@
-/** What a ledger of version 1 was made by, for tests: ledgers of that version are on nodes, whatever this one has. */
+/** What ledgers of earlier versions were made by, for tests: there are such ledgers on nodes, whatever this version has. */
 export const SCHEMA_1 = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -42,4 +42,18 @@ export const SCHEMA_1 = `
   CREATE INDEX freed_in_order ON freed (block, release);
   PRAGMA application_id = ${0x57656674};
   PRAGMA user_version = 1;
+`;
+
+/** What version 2 added to one of version 1. */
+export const SCHEMA_2 = `
+  CREATE TABLE host_port (
+    workload TEXT NOT NULL REFERENCES workload (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,           -- in the workload's list of host ports
+    host_ip TEXT,                        -- null: all addresses of the node
+    host_port INTEGER NOT NULL CHECK (host_port BETWEEN 1 AND 65535),
+    protocol TEXT NOT NULL CHECK (protocol IN ('tcp', 'udp', 'sctp')),
+    container_port INTEGER NOT NULL CHECK (container_port BETWEEN 1 AND 65535),
+    PRIMARY KEY (workload, position)
+  ) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = 2;
 `;
