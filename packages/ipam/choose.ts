@@ -55,7 +55,7 @@ export function chooseAddresses(
   const families = [...new Set(blocks.map(familyOf))];
   if (families.length === 0) {
     throw new WeftError("exhausted", "the node has no block to take addresses from", {
-      hint: "Give the node a pod range (spec.podCIDRs).",
+      hint: "Give the node a pod range (spec.podCIDRs), or the cluster an IPPool that applies to it.",
     });
   }
   for (const address of wanted) {

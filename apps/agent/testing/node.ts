@@ -37,6 +37,8 @@ export const BLOCKS = ["10.240.1.0/24", "fd00:240:1::/64"];
 const OUTSIDE = ["172.30.0.1/24", "fd00:30::1/64"];
 
 export interface TestNodeOptions {
+  /** "node1" by default. */
+  readonly name?: string;
   readonly blocks?: readonly string[];
   readonly addresses?: readonly string[];
   /** Addresses that the uplink gets; those of the node by default. */
@@ -95,6 +97,7 @@ function removeStaleRoots(): void {
 
 export class TestNode {
   readonly root: string;
+  readonly name: string;
   readonly options: AgentOptions;
   readonly node: TestNamespace;
   readonly outside: TestNamespace;
@@ -115,14 +118,15 @@ export class TestNode {
     removeStaleRoots();
     this.#agentBy = options.agentBy;
     this.root = mkdtempSync(join(tmpdir(), `${ROOT_PREFIX}${process.pid}-`));
-    this.options = agentOptions({ node: NODE, root: this.root });
+    this.name = options.name ?? NODE;
+    this.options = agentOptions({ node: this.name, root: this.root });
     this.faultFile = join(this.root, "faults");
     this.node = new TestNamespace("n");
     this.outside = new TestNamespace("x");
     const { addresses = ADDRESSES, blocks = BLOCKS } = options;
     this.#makeUplink(options.uplinkAddresses ?? addresses.map((a) => `${a}/${a.includes(":") ? 64 : 24}`));
     mkdirSync(this.clusterDirectory, { recursive: true });
-    this.writeNode(NODE, addresses, blocks);
+    this.writeNode(this.name, addresses, blocks);
     if (options.settings !== undefined) this.writeSettings(options.settings);
   }
 
@@ -197,7 +201,7 @@ export class TestNode {
     const program = this.#agentBy?.(this.executable) ?? ["setpriv", "--pdeathsig", "KILL", this.executable];
     const argv = [...program, "agent"];
     const began = Date.now();
-    const child = spawnIn(this.node.self, [...argv, "--node", NODE, "--root", this.root, ...flags], {
+    const child = spawnIn(this.node.self, [...argv, "--node", this.name, "--root", this.root, ...flags], {
       env: { PATH: process.env["PATH"] ?? "", WEFT_FAULT_FILE: this.faultFile },
       stdout: log,
       stderr: log,
