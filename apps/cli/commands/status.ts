@@ -14,7 +14,7 @@ interface Flags extends Where {
 export function statusCommand(program: Command): void {
   const status = program
     .command("status")
-    .description("nodes, how each reaches its peers, pods, and the state of every planned row")
+    .description("nodes, their blocks of pools, how each reaches its peers, pods, and the state of every planned row")
     .option("--json", "everything, as JSON")
     .option("--rows", "list every planned row with the object that it came from")
     .option("--socket <path>", "socket of one agent")
@@ -55,11 +55,13 @@ export const isGood = (a: AgentStatus): boolean =>
   a.problems.length === 0 &&
   a.settingsError === undefined &&
   (a.audit?.findings ?? []).every((f) => !f.needsPerson) &&
+  (a.pools?.problems.length ?? 0) === 0 &&
   tablesOf(a).every((t) => t.errors === 0);
 
 function render(answers: readonly AgentStatus[], withRows: boolean): string {
   const parts = [
     nodes(answers),
+    poolBlocks(answers),
     peers(answers),
     pods(answers),
     services(answers),
@@ -92,6 +94,34 @@ function state(a: AgentStatus): string {
   if (a.pausedUntil !== undefined)
     return paint("yellow", `repair paused, ${Math.ceil((a.pausedUntil - Date.now()) / 1000)}s left`);
   return isGood(a) ? paint("green", "ready") : paint("yellow", "ready, with faults");
+}
+
+/** Blocks of pools and addresses on loan; nothing in a cluster without pools. */
+function poolBlocks(answers: readonly AgentStatus[]): string {
+  const lines = answers.flatMap(({ node, pools }) => [
+    ...(pools?.blocks ?? []).map((b) => [
+      b.pool,
+      b.prefix,
+      node,
+      b.state === "open" ? b.state : paint("yellow", b.state),
+      String(b.used),
+      String(b.free),
+      b.lent.map((l) => `${l.address} to ${l.node}`).join(", ") || "-",
+      b.tunnelAddress ?? "-",
+    ]),
+    ...(pools?.borrowed ?? []).map((b) => [
+      b.pool,
+      b.block,
+      node,
+      b.state === "open" ? "loan" : paint("yellow", `loan, ${b.state}`),
+      b.used ? "1" : "0",
+      b.used ? "0" : "1",
+      `${b.address} of ${b.lender ?? "nobody"}`,
+      "-",
+    ]),
+  ]);
+  if (lines.length === 0) return "";
+  return table(["POOL", "BLOCK", "NODE", "STATE", "USED", "FREE", "LOANS", "TUNNEL"], lines);
 }
 
 function peers(answers: readonly AgentStatus[]): string {
@@ -209,6 +239,7 @@ function faults(answers: readonly AgentStatus[]): string {
       const whose = f.addresses.length === 0 ? "" : `, ${f.addresses.join(", ")}`;
       lines.push(`${a.node}: ${f.object}${whose}: ${f.message}. ${f.remedy}${when}`);
     }
+    for (const p of a.pools?.problems ?? []) lines.push(`${a.node}: pools: ${p}`);
     // A service that asks for what cannot be is its owner's business: it makes no node faulty.
     const { problems, sourceErrors } = a.services;
     for (const p of problems.slice(0, SERVICE_PROBLEMS))
