@@ -14,7 +14,9 @@ interface Flags extends Where {
 export function statusCommand(program: Command): void {
   const status = program
     .command("status")
-    .description("nodes, their blocks of pools, how each reaches its peers, pods, and the state of every planned row")
+    .description(
+      "nodes, their blocks of pools, how each reaches its peers, pods, and the state of every planned row",
+    )
     .option("--json", "everything, as JSON")
     .option("--rows", "list every planned row with the object that it came from")
     .option("--socket <path>", "socket of one agent")
