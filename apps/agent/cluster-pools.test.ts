@@ -232,6 +232,13 @@ test("free blocks overlap none that is known, begin elsewhere for each node, and
     "10.8.0.0/26",
   ]);
   expect(pools.freeBlocks("nope", 1)).toEqual({ prefixes: [], used: 0, size: 0 });
+  // A report of another node is a number for whoever asks, and nothing that is told.
+  const told = seen.order.length;
+  api.put(BLOCKS, block("10.8.0.0/26", "node-b", {}, { used: 2, free: 60 }));
+  await eventually("it is counted", () => pools.lenders("p").used === 7);
+  expect(pools.lenders("p").prefixes[0] as string).toBe("10.8.0.0/26");
+  await Bun.sleep(200);
+  expect(seen.order.length).toBe(told);
 });
 
 test("what this node wrote counts at once, and an older event does not take it back", async () => {

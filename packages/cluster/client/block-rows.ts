@@ -94,9 +94,12 @@ export class BlockRows {
   }
 
   *values(): Generator<BlockRow> {
-    for (const name of new Set([...this.#told.keys(), ...this.#written.keys()])) {
-      const row = this.get(name);
+    for (const [name, told] of this.#told) {
+      const row = this.#written.has(name) ? this.get(name) : told;
       if (row !== undefined) yield row;
+    }
+    for (const [name, { row }] of this.#written) {
+      if (row !== undefined && !this.#told.has(name)) yield row;
     }
   }
 

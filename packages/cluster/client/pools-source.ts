@@ -222,8 +222,13 @@ class Source implements PoolsWatch {
 
   #takeBlocks({ reset, changes }: RowBatch<BlockRow>): void {
     if (reset) this.blocks.reset();
-    for (const { key, before, after } of changes) this.blocks.tell(key, after, before);
-    this.#changed();
+    let news = reset;
+    for (const { key, before, after } of changes) {
+      this.blocks.tell(key, after, before);
+      // Of thousands of blocks some are reported in every moment: whoever wants numbers asks for them.
+      news ||= before?.rows !== after?.rows || before?.full !== after?.full;
+    }
+    if (news) this.#changed();
   }
 
   /** Somebody who has no pools pays nothing for namespaces. */
