@@ -256,6 +256,25 @@ test("uninstall: nodes are cleaned, then everything goes, the namespace last", a
   expect(again).toEqual({ steps: [], nodes: [] });
 });
 
+test("uninstall: pools are let go, before their definitions go; what others hold them by stays", async () => {
+  const api = await standing();
+  const POOLS = "/apis/weft.network/v1alpha1/ippools";
+  api.put(POOLS, {
+    metadata: { name: "p", finalizers: ["weft.network/blocks", "example.org/other"] },
+    spec: {},
+  });
+  api.put(POOLS, { metadata: { name: "q" }, spec: {} });
+  const stop = kubelets(api, () => ({ phase: "Succeeded" }));
+  const { done, steps } = leave(api);
+  await done;
+  stop();
+  const released = steps.indexOf("IPPool p: finalizer removed");
+  expect(released).toBeGreaterThan(steps.indexOf("2 nodes: cleaned, and checked to be"));
+  expect(released).toBeLessThan(steps.indexOf("CustomResourceDefinition ippools.weft.network: removed"));
+  expect(steps.filter((s) => s.startsWith("IPPool"))).toHaveLength(1);
+  expect(api.objects(POOLS)[0]?.metadata["finalizers"]).toEqual(["example.org/other"]);
+});
+
 test("a namespace that is not there is no success while Weft is in the cluster", async () => {
   const api = await standing();
   const wrong = await fault(leave(api, { namespace: "other" }).done);

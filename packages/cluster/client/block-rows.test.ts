@@ -127,6 +127,8 @@ test("whatever the order, nothing older than what was written counts, and at las
         } else if (step === "other") happen({ ...(there ?? block(`u${++uids}`, 0, "n2")), node: "n2" });
         else if (step === "remove" && there !== undefined) {
           const { uid } = there as IpBlock;
+          // Who removes a block knows it: by the watch, or because it has just been read, which is told too.
+          if (rows.get(NAME)?.uid !== uid) rows.write(there);
           happen(undefined);
           rows.remove(NAME, uid);
           own = { version, there: false, uid };

@@ -67,9 +67,15 @@ function rowOf(
 interface Written {
   readonly row: BlockRow | undefined;
   readonly uid: string;
+  /** Of the row; of a block that was deleted, the last that was known, or none: what is older was before. */
+  readonly version: string;
   /** How many lists had begun by then: a later one has what came of it, whatever its versions are. */
   readonly lists: number;
 }
+
+/** A block of that name which came after the one that was deleted. */
+const isAnother = (told: BlockRow | undefined, { uid, version }: Written): boolean =>
+  told !== undefined && told.uid !== uid && isOlder(version, told.version);
 
 export class BlockRows {
   readonly #node: string | undefined;
@@ -89,7 +95,10 @@ export class BlockRows {
     const written = this.#written.get(name);
     const told = this.#told.get(name);
     if (written === undefined) return told;
-    if (written.row === undefined) return told?.uid === written.uid ? undefined : told;
+    if (written.row === undefined) {
+      const isShown = written.version === "" ? told?.uid !== written.uid : isAnother(told, written);
+      return isShown ? told : undefined;
+    }
     return told !== undefined && isOlder(written.row.version, told.version) ? told : written.row;
   }
 
@@ -122,11 +131,14 @@ export class BlockRows {
    */
   settle(version: string | undefined, begun: number, complete: number): void {
     this.#lists = begun;
-    for (const [name, { row, uid, lists }] of this.#written) {
+    for (const [name, written] of this.#written) {
+      const { row, lists } = written;
       const told = this.#told.get(name);
-      const other = told !== undefined && told.uid !== uid;
       // That a block is gone may be known before the watch tells that it was there.
-      const known = row === undefined ? other : told !== undefined && !isOlder(told.version, row.version);
+      const known =
+        row === undefined
+          ? isAnother(told, written)
+          : told !== undefined && !isOlder(told.version, row.version);
       const passed = row !== undefined && version !== undefined && isOlder(row.version, version);
       if (known || passed || lists < complete) this.#written.delete(name);
     }
@@ -137,12 +149,15 @@ export class BlockRows {
     const before = this.get(name);
     if (before?.uid === block.uid && isOlder(block.resourceVersion, before.version)) return;
     const row = rowOf(block, before, this.#node, before?.used, before?.free);
-    this.#written.set(name, { row, uid: block.uid, lists: this.#lists });
+    this.#written.set(name, { row, uid: block.uid, version: row.version, lists: this.#lists });
   }
 
   remove(name: string, uid: string): void {
-    const now = this.get(name);
-    if (now === undefined || now.uid === uid)
-      this.#written.set(name, { row: undefined, uid, lists: this.#lists });
+    const written = this.#written.get(name);
+    // Written since: what is gone was before.
+    if (written?.row !== undefined && written.uid !== uid) return;
+    const now = this.get(name) ?? this.#told.get(name);
+    const version = now?.uid === uid ? now.version : (written?.version ?? "");
+    this.#written.set(name, { row: undefined, uid, version, lists: this.#lists });
   }
 }

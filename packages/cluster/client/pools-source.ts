@@ -37,7 +37,7 @@ export interface PoolsWatchOptions
   readonly onChange: () => void;
   /** Milliseconds over which changes are gathered, 20 by default. */
   readonly gather?: number;
-  /** Milliseconds between two looks for kinds that the server does not know, 20,000 by default. */
+  /** Milliseconds between two looks for kinds that the server does not know, some 60,000 by default. */
   readonly every?: number;
   readonly logger?: Logger;
 }
@@ -192,7 +192,7 @@ class Source implements PoolsWatch {
     onChange: (batch: RowBatch<Row>) => void,
     pageSize?: number,
   ): ResourceWatch {
-    const { client, backoff, clock, random, onStatus, idleLimit, every = 20_000, logger } = this.#options;
+    const { client, backoff, clock, random, onStatus, idleLimit, every = 60_000, logger } = this.#options;
     return watchResource<Row>({
       client,
       path: pathOf(resource),

@@ -27,8 +27,8 @@ export interface ResourceWatchOptions<Row> {
   /** After every change of what `status` says, other than numbers and times. */
   readonly onStatus?: () => void;
   /**
-   * The server may not know the kind: then there are no rows, which is no fault, and it is asked again after `every`
-   * milliseconds. Rows that are known stay until it has said so three times.
+   * The server may not know the kind: then there are no rows, which is no fault, and it is asked again after some
+   * `every` milliseconds. Rows that are known stay until it has said so three times.
    */
   readonly optional?: { readonly every: number };
   /** Objects a page of the list, 500 by default. */

@@ -152,7 +152,9 @@ class Reflector<Row> implements ResourceWatch {
         if (signal.aborted) break;
         if (this.#isAbsent(error)) {
           failures = 0;
-          await sleep(this.#clock, this.#options.optional?.every ?? 0, this.#interruptible()).catch(() => {});
+          // A thousand clients that were started together do not look together.
+          const wait = (this.#options.optional?.every ?? 0) * (0.75 + random() / 2);
+          await sleep(this.#clock, wait, this.#interruptible()).catch(() => {});
           continue;
         }
         failures = this.#clock.monotonic() - began >= GOOD ? 1 : failures + 1;
