@@ -4,8 +4,10 @@ import {
   familyOf,
   type IpAddress,
   ipToBigInt,
+  makePrefix,
   type Prefix,
   prefixIp,
+  prefixLength,
   prefixSize,
 } from "@weft/base";
 
@@ -48,15 +50,21 @@ export function rangeSize({ first, last }: OffsetRange): number {
   return size > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(size);
 }
 
-/** Usage of blocks when these addresses are held. */
+/** Usage of blocks when these addresses are held. Each address is looked up once a length of prefix, however many blocks. */
 export function usageOf(
   blocks: readonly Prefix[],
   held: readonly IpAddress[],
   range: (block: Prefix) => OffsetRange = usableRange,
 ): BlockUsage[] {
-  return blocks.map((prefix) => ({
-    prefix,
-    used: held.filter((address) => contains(prefix, address)).length,
-    size: rangeSize(range(prefix)),
-  }));
+  const used = new Map<string, number>(blocks.map((prefix) => [prefix, 0]));
+  const lengths = { 4: new Set<number>(), 6: new Set<number>() };
+  for (const prefix of used.keys()) lengths[familyOf(prefix)].add(prefixLength(prefix));
+  for (const address of held) {
+    for (const length of lengths[familyOf(address)]) {
+      const prefix = makePrefix(address, length);
+      const count = used.get(prefix);
+      if (count !== undefined) used.set(prefix, count + 1);
+    }
+  }
+  return blocks.map((prefix) => ({ prefix, used: used.get(prefix) ?? 0, size: rangeSize(range(prefix)) }));
 }

@@ -24,6 +24,8 @@ export interface LedgerOptions {
 
 export interface Ledger extends AddressManager {
   readonly path: string;
+  /** Grows with every change: what was worked out of the ledger holds as long as this is the same. */
+  readonly revision: number;
   /** What it holds of pools. `allocate` gives nothing of a block of theirs that is not open. */
   readonly pools: PoolRecords;
   /**
@@ -56,6 +58,7 @@ class SqliteLedger implements Ledger {
   readonly path: string;
   readonly pools: PoolRecords;
   readonly rebooted: boolean;
+  revision = 0;
   readonly #database: Database;
   readonly #statements: Statements;
   readonly #clock: Clock;
@@ -212,6 +215,7 @@ class SqliteLedger implements Ledger {
 
   /** One transaction; an error leaves everything as it was. */
   #atomically<T>(action: () => T): T {
+    this.revision++;
     try {
       return this.#database.transaction(action).immediate();
     } catch (error) {

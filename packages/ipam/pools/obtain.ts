@@ -72,12 +72,15 @@ export class Obtaining {
     try {
       for (let round = 0; round < MOST_ROUNDS; round++) {
         signal.throwIfAborted();
-        const lacking = needs.find((need) => !this.#hasRoom(need));
+        let lacking = needs.find((need) => this.#blocks(need).length === 0);
         if (lacking === undefined) {
           const done = this.#take(wish, needs, until);
-          if (done !== undefined) return done;
-          await this.#sleep(LOOK_MS);
-        } else if (lacking.wanted !== undefined)
+          if (typeof done === "object") return done;
+          // Only now it is counted: mostly there is room.
+          if (done === "full") lacking = needs.find((need) => !this.#hasRoom(need));
+        }
+        if (lacking === undefined) await this.#sleep(LOOK_MS);
+        else if (lacking.wanted !== undefined)
           await this.#obtainWanted(lacking, lacking.wanted, wish, loans, signal);
         else await this.#obtainAny(lacking, wish, loans, signal);
       }
@@ -86,7 +89,6 @@ export class Obtaining {
       });
     } finally {
       for (const id of loans) this.#borrowing.settled(id);
-      this.#p.wake();
     }
   }
 
@@ -112,8 +114,8 @@ export class Obtaining {
     return this.#p.ledger.usage(blocks).some(({ used, size }) => used < size);
   }
 
-  /** Undefined when the address that is wanted is in use and there is time to wait for it. */
-  #take(wish: AddressWish, needs: readonly Need[], until: number): Workload | undefined {
+  /** "taken" when the address that is wanted is in use and there is time to wait for it; "full" when blocks are. */
+  #take(wish: AddressWish, needs: readonly Need[], until: number): Workload | "taken" | "full" {
     const { ledger, clock } = this.#p;
     const blocks = FAMILIES.flatMap((family) => {
       const need = needs.find((n) => n.family === family);
@@ -123,8 +125,9 @@ export class Obtaining {
     try {
       return ledger.allocate(wish.request, blocks, wish.reserved, wish.addressing.wanted);
     } catch (error) {
+      if (hasCode(error, "exhausted") && needs.some((need) => !this.#hasRoom(need))) return "full";
       if (!hasCode(error, "busy")) throw error;
-      if (clock.monotonic() < until) return undefined;
+      if (clock.monotonic() < until) return "taken";
       const taken = wish.addressing.wanted.find((a) => ledger.usage([hostPrefix(a)])[0]?.used === 1);
       throw taken === undefined ? error : addressTaken(taken, this.#whoHas(taken, error));
     }

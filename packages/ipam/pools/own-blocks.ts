@@ -20,8 +20,22 @@ import { type TunnelPlace, tunnelHomes } from "./tunnel.ts";
 /** More steps than any way through has: whoever needs more goes on in the next pass. */
 const MOST_STEPS = 24;
 
+/** A record of the ledger as the choice of blocks sees it. */
+interface Place extends TunnelPlace {
+  /** Somebody has an address of it, other than the tunnel. */
+  readonly used: boolean;
+  /** Addresses of it that workloads of this node have. */
+  readonly leased: number;
+}
+
+interface Survey {
+  readonly places: ReadonlyMap<Prefix, Place>;
+  readonly homes: ReadonlySet<Prefix>;
+}
+
 export class OwnBlocks {
   readonly #p: Parts;
+  #last: { readonly from: readonly unknown[]; readonly survey: Survey } | undefined;
   /** Monotonic time since when a block has been empty. */
   readonly #emptySince = new Map<Prefix, number>();
   /** What cannot be cured from here, by block. */
@@ -66,9 +80,24 @@ export class OwnBlocks {
   }
 
   /** Blocks that the node's ends of tunnels are to be in, and single addresses likewise. */
-  tunnelHomes(): Set<Prefix> {
-    const { view, plain, ledger } = this.#p;
+  tunnelHomes(): ReadonlySet<Prefix> {
+    return this.#survey().homes;
+  }
+
+  /** Worked out anew only when something that it follows from has changed. */
+  #survey(): Survey {
+    const { ledger, known, view, plain } = this.#p;
+    const last = this.#last;
+    const from = [ledger.revision, known.revision, view(), [...(plain() ?? ["unknown"])].join()] as const;
+    if (last !== undefined && from.every((part, i) => part === last.from[i])) return last.survey;
     const places = this.#places();
+    const survey = { places: new Map(places.map((p) => [p.prefix, p])), homes: this.#homes(places) };
+    this.#last = { from, survey };
+    return survey;
+  }
+
+  #homes(places: readonly Place[]): ReadonlySet<Prefix> {
+    const { view, plain, ledger } = this.#p;
     const others = plain();
     // Not known yet whether one is needed: all stays as it is.
     if (others === undefined)
@@ -84,9 +113,10 @@ export class OwnBlocks {
     );
   }
 
-  #places(): (TunnelPlace & { readonly used: boolean })[] {
+  #places(): Place[] {
     const { ledger, known, view, node } = this.#p;
-    const held = ledger.pools.held().filter((h) => h.loan === undefined);
+    const all = ledger.pools.held();
+    const held = all.filter((h) => h.loan === undefined);
     const records = ledger.pools.blocks();
     const usages = ledger.usage(records.map((r) => r.prefix));
     return records.map((r, i) => {
@@ -103,19 +133,19 @@ export class OwnBlocks {
         room: used < size,
         borrowed: !own,
         used: used > (end === undefined ? 0 : 1),
+        leased: used - all.filter((h) => h.block === r.prefix).length,
       };
     });
   }
 
   #surplus(): ReturnType<typeof surplusOf> {
     const { ledger, known, view, clock, times } = this.#p;
-    const homes = this.tunnelHomes();
+    const { homes, places } = this.#survey();
     const now = clock.monotonic();
-    const inUse = new Set(this.#places().flatMap((p) => (p.used ? [p.prefix] : [])));
     const uses = ledger.pools.blocks().flatMap((r): BlockUse[] => {
       if (r.loan !== undefined) return [];
       const asked = known.of(r.prefix)?.loans.some((l) => !l.returned) ?? false;
-      const used = inUse.has(r.prefix) || homes.has(r.prefix) || asked;
+      const used = places.get(r.prefix)?.used === true || homes.has(r.prefix) || asked;
       if (used) this.#emptySince.delete(r.prefix);
       else if (!this.#emptySince.has(r.prefix)) this.#emptySince.set(r.prefix, now);
       const usable = usablePoolOf(view(), r) !== undefined;
@@ -128,14 +158,13 @@ export class OwnBlocks {
     const { ledger, known, view, node } = this.#p;
     const record = ledger.pools.block(prefix);
     const held = ledger.pools.held().filter((h) => h.block === prefix);
-    const [usage] = ledger.usage([prefix]);
     return {
       node,
       record,
       object: known.of(prefix),
       fresh,
       held,
-      leased: (usage?.used ?? 0) - held.length,
+      leased: this.#survey().places.get(prefix)?.leased ?? 0,
       poolThere:
         record !== undefined &&
         (view()?.pools.some((p) => p.name === record.pool && p.uid === record.poolUid) ?? false),

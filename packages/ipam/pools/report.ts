@@ -2,35 +2,43 @@
  * Who has which address of a block, copied from the ledger into the block's status for people to read. What is written
  * follows from the ledger as it is at that moment, at most once in a while for each block, and nobody waits for it.
  */
-import { contains, describeError, hasCode, type Prefix } from "@weft/base";
+import { bitsOf, describeError, familyOf, hasCode, makePrefix, type Prefix, prefixLength } from "@weft/base";
 import type { Allocation } from "@weft/model";
 import type { Parts } from "./parts.ts";
 import type { BlockReport } from "./port.ts";
 
-export function reportOf({ ledger, clock, known }: Parts, prefix: Prefix): BlockReport {
-  const allocations = ledger.workloads().flatMap(({ workload: w }) =>
-    w.addresses
-      .filter((address) => contains(prefix, address))
-      .map(
-        (address): Allocation => ({
-          address,
-          pod: w.podName === undefined ? undefined : `${w.podNamespace ?? "default"}/${w.podName}`,
-          podUid: w.podUid,
-          containerId: w.containerId,
-          node: undefined,
-          since: w.since,
-        }),
-      ),
-  );
-  for (const { block, address, loan, node, pod, since } of ledger.pools.held()) {
-    if (block !== prefix) continue;
-    const to = loan === undefined ? undefined : node;
-    allocations.push({ address, pod, podUid: undefined, containerId: undefined, node: to, since });
-  }
+export function reportOf(parts: Parts, prefix: Prefix): BlockReport {
+  const { ledger, clock, known } = parts;
+  const allocations = allocationsOf(parts, [prefix]).get(prefix) ?? [];
   const [usage = { used: 0, size: 0 }] = ledger.usage([prefix]);
   // Never the same twice: a report is a new version of its object.
   const reported = Math.max(clock.now(), (known.of(prefix)?.reported ?? 0) + 1);
   return { allocations, used: usage.used, free: usage.size - usage.used, reported };
+}
+
+/** Of several blocks, for one reading of the ledger. */
+function allocationsOf(
+  { ledger }: Parts,
+  blocks: readonly Prefix[],
+): ReadonlyMap<Prefix, readonly Allocation[]> {
+  const found = new Map<string, Allocation[]>(blocks.map((prefix) => [prefix, []]));
+  const lengths = [...new Set(blocks.map(prefixLength))];
+  const put = (allocation: Allocation): void => {
+    for (const length of lengths) {
+      if (length > bitsOf(familyOf(allocation.address))) continue;
+      found.get(makePrefix(allocation.address, length))?.push(allocation);
+    }
+  };
+  for (const { workload: w } of ledger.workloads()) {
+    const pod = w.podName === undefined ? undefined : `${w.podNamespace ?? "default"}/${w.podName}`;
+    const { podUid, containerId, since } = w;
+    for (const address of w.addresses) put({ address, pod, podUid, containerId, node: undefined, since });
+  }
+  for (const { address, loan, node, pod, since } of ledger.pools.held()) {
+    const to = loan === undefined ? undefined : node;
+    put({ address, pod, podUid: undefined, containerId: undefined, node: to, since });
+  }
+  return found as Map<Prefix, Allocation[]>;
 }
 
 export class Reports {
@@ -39,6 +47,7 @@ export class Reports {
   readonly #last = new Map<Prefix, number>();
   #cancel: (() => void) | undefined;
   #running = false;
+  #ended = Number.NEGATIVE_INFINITY;
 
   constructor(parts: Parts) {
     this.#p = parts;
@@ -47,10 +56,13 @@ export class Reports {
   /** Something may be other than it was. */
   due(): void {
     if (this.#cancel !== undefined || this.#running || this.#p.signal.aborted) return;
-    this.#cancel = this.#p.clock.setTimeout(() => {
+    const { clock, times } = this.#p;
+    // Soon, so that what comes together is told together; but all of it costs a reading of the ledger.
+    const wait = Math.max(times.report / 10, this.#ended + times.report - clock.monotonic());
+    this.#cancel = clock.setTimeout(() => {
       this.#cancel = undefined;
       void this.#run();
-    }, this.#p.times.report / 10);
+    }, wait);
   }
 
   stop(): void {
@@ -64,11 +76,14 @@ export class Reports {
     try {
       if (view()?.current !== true) return;
       const records = ledger.pools.blocks().filter((r) => r.loan === undefined && r.state === "open");
+      const now = allocationsOf(
+        this.#p,
+        records.map((r) => r.prefix),
+      );
       for (const { prefix } of records) {
         const object = known.of(prefix);
         if (object?.node !== node || this.#p.signal.aborted) continue;
-        if (object.reported !== undefined && same(object.allocations, reportOf(this.#p, prefix).allocations))
-          continue;
+        if (object.reported !== undefined && same(object.allocations, now.get(prefix) ?? [])) continue;
         again = true;
         if (clock.monotonic() - (this.#last.get(prefix) ?? Number.NEGATIVE_INFINITY) < times.report) continue;
         this.#last.set(prefix, clock.monotonic());
@@ -80,6 +95,7 @@ export class Reports {
       if (!this.#p.signal.aborted) logger.warn("blocks cannot be reported", { error: describeError(error) });
     } finally {
       this.#running = false;
+      this.#ended = this.#p.clock.monotonic();
       if (again) this.due();
     }
   }
