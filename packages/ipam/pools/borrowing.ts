@@ -157,10 +157,11 @@ export class Borrowing {
     return { address: entry.address, lender: by ?? "", id: one.id };
   }
 
-  #take(pool: IpPool, block: IpBlock, { id, wanted, tunnel, pod }: Asked, address: IpAddress): void {
+  #take(pool: IpPool, block: IpBlock, { id, wanted, tunnel, pod, signal }: Asked, address: IpAddress): void {
     const { ledger, node } = this.#p;
     const prefix = hostPrefix(address);
-    this.#promised.add(id);
+    // Whoever has given up takes it no more, and nobody would say that it is settled.
+    if (!signal.aborted) this.#promised.add(id);
     ledger.pools.put(
       {
         prefix,

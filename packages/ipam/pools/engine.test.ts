@@ -200,6 +200,26 @@ describe("loans", () => {
   });
 });
 
+test("what is granted to an ADD that has given up goes back", async () => {
+  const pool = poolOf("p", "10.0.0.0/28", 28);
+  const [a, b] = (await build(2, [pool])) as [WorldNode, WorldNode];
+  await world.until("both have an end", () => world.nodes.every((n) => n.engine.waitingFor === undefined));
+  const [rich, poor] = blocksOf("n0").length > 0 ? [a, b] : [b, a];
+  const gone = new AbortController();
+  rich.atStep = (step) => {
+    if (step === "lend:held") gone.abort(new WeftError("timeout", "the client went away"));
+  };
+  const [error] = await Promise.all([
+    failure(poor.add("p", addressingOf([pool]), gone.signal)),
+    // The same request asks for this one.
+    poor.add("q", addressingOf([pool])),
+  ]);
+  expect(error.message).toContain("went away");
+  rich.atStep = () => {};
+  await world.until("the other one's is back", () => everyBlock()[0]?.loans.length === 2, 3_000);
+  expect(poor.ledger.pools.blocks()).toHaveLength(2);
+});
+
 describe("an address that is asked for", () => {
   const pool = poolOf("p", "10.0.0.0/24", 28);
   const wanting = (address: string) => addressingOf([pool], [address as IpAddress]);
