@@ -77,7 +77,7 @@ export class Borrowing {
       }
       this.#queues.set(pool.name, [queued]);
       // Those that come in the same moment are asked for together.
-      queueMicrotask(() => void this.#serve(pool));
+      this.#p.clock.setTimeout(() => void this.#serve(pool), 1);
     });
   }
 
