@@ -222,6 +222,26 @@ test("what is granted to an ADD that has given up goes back", async () => {
   expect(poor.ledger.pools.blocks()).toHaveLength(1);
 });
 
+test("what failed is no problem any more once it is not there", async () => {
+  const pool = poolOf("p", "10.0.0.0/28", 28);
+  const [a, b] = (await build(2, [pool])) as [WorldNode, WorldNode];
+  await world.until("both have an end", () => world.nodes.every((n) => n.engine.waitingFor === undefined));
+  const [rich, poor] = blocksOf("n0").length > 0 ? [a, b] : [b, a];
+  await poor.add("p", addressingOf([pool]));
+  api.fault = (call) => (call === "replace" ? "before" : undefined);
+  poor.del("p");
+  await world.until("it fails", () => poor.engine.status().problems.length > 0);
+  // Somebody clears everything away meanwhile.
+  rich.kill();
+  for (const record of poor.ledger.pools.blocks()) {
+    for (const held of poor.ledger.pools.held()) poor.ledger.pools.letGo(held.address);
+    poor.ledger.pools.forget(record.prefix);
+  }
+  api.blocks.clear();
+  api.pools.clear();
+  await world.until("it is forgotten", () => poor.engine.status().problems.length === 0);
+});
+
 describe("an address that is asked for", () => {
   const pool = poolOf("p", "10.0.0.0/24", 28);
   const wanting = (address: string) => addressingOf([pool], [address as IpAddress]);

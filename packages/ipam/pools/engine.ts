@@ -202,10 +202,19 @@ export class PoolEngine {
       this.#reports.due();
       // Nothing can be read or written, and what is known grows old.
       if (this.#view?.current !== true) return;
-      for (const prefix of this.#own.prefixes())
-        if (!this.#claims.busy(prefix)) await this.#try(`block ${prefix}`, () => this.#own.tend(prefix));
-      for (const lender of this.#loans.lenders())
-        await this.#try(`loans of block ${lender}`, () => this.#loans.tend(lender));
+      const tended = new Set<string>(FAMILIES.map((family) => `family ${family}`));
+      for (const prefix of this.#own.prefixes()) {
+        const what = `block ${prefix}`;
+        tended.add(what);
+        if (!this.#claims.busy(prefix)) await this.#try(what, () => this.#own.tend(prefix));
+      }
+      for (const lender of this.#loans.lenders()) {
+        const what = `loans of block ${lender}`;
+        tended.add(what);
+        await this.#try(what, () => this.#loans.tend(lender));
+      }
+      // What is not there any more cannot be wrong with it.
+      for (const what of this.#failures.keys()) if (!tended.has(what)) this.#failures.delete(what);
       for (const family of FAMILIES) this.#ensure(family);
       const next = this.#own.nextSurplus();
       if (next !== undefined) this.#later("surplus", next - this.#p.clock.monotonic());

@@ -34,7 +34,10 @@ export class Loans {
     const told = known
       .all()
       .flatMap((b) => (b.loans.some((l) => l.node === node && !l.returned) ? [b.prefix] : []));
-    return [...new Set([...recorded, ...told])];
+    const all = new Set([...recorded, ...told]);
+    const ids = new Set(ledger.pools.blocks().map((r) => r.loan?.id));
+    for (const id of this.problems.keys()) if (!ids.has(id)) this.problems.delete(id);
+    return [...all];
   }
 
   async tend(lender: Prefix): Promise<void> {
