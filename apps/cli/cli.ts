@@ -8,6 +8,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { controllerCommand } from "./commands/controller.ts";
 import { imageCommand } from "./commands/image.ts";
 import { installCommand } from "./commands/install.ts";
+import { ipamCommand } from "./commands/ipam.ts";
 import { labCommand } from "./commands/lab.ts";
 import { migrateCommand } from "./commands/migrate.ts";
 import { serverCommand } from "./commands/server.ts";
@@ -33,6 +34,7 @@ export function buildProgram(): Command {
   migrateCommand(program);
   imageCommand(program);
   serviceCommand(program);
+  ipamCommand(program);
   agentCommand(program);
   controllerCommand(program);
   serverCommand(program);

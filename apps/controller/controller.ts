@@ -32,6 +32,7 @@ import {
 } from "@weft/cluster/client";
 import { type AgentPod, decodeNode, decodePod } from "./decode.ts";
 import { NodeKeeper } from "./keeper.ts";
+import { controllerMetrics, serveMetrics } from "./metrics.ts";
 import type { NodeRow } from "./node-state.ts";
 import { decodeBlockRow, decodePoolRow, serviceRanges } from "./pools/decode.ts";
 import { PoolKeeper } from "./pools/pool-keeper.ts";
@@ -52,6 +53,8 @@ export interface ControllerOptions {
   readonly clock?: Clock;
   /** Hears why the API server cannot be used, whenever that changes; undefined once it could, and then no more. */
   readonly onContact?: (fault: string | undefined) => void;
+  /** Where GET /metrics is answered; nowhere by default. Port 0: any that is free, for tests. */
+  readonly metrics?: { readonly host: string; readonly port: number };
   /** Times of the election, for tests. */
   readonly election?: { leaseDuration: number; renewDeadline: number; retryPeriod: number };
 }
@@ -64,7 +67,11 @@ const CONTACT_MS = 5000;
 
 /** Takes part in the election, and works while it leads. Resolves when the signal has ended it. */
 export async function runController(options: ControllerOptions): Promise<void> {
-  const { client, namespace, identity, logger, signal, clock, election } = options;
+  const { client, namespace, identity, logger, signal, clock, election, metrics } = options;
+  let leading: PoolKeeper | undefined;
+  const text = (): string => controllerMetrics(leading?.gauges());
+  // Before anything else: a place that cannot be listened on is a fault of whoever named it.
+  const server = metrics === undefined ? undefined : serveMetrics(metrics, text, logger);
   await contact(options);
   await runLeaderElection({
     client,
@@ -76,8 +83,12 @@ export async function runController(options: ControllerOptions): Promise<void> {
     ...(clock === undefined ? {} : { clock }),
     ...election,
     onNewLeader: (leader) => logger.info("the leader is", { leader }),
-    onStart: (leading) => lead(options, leading),
+    onStart: (still) =>
+      lead(options, still, (pools) => {
+        leading = pools;
+      }),
   });
+  await server?.stop();
 }
 
 /** Waits until the lease can be read, or is not there yet: with that the server, its certificate and the rights are right. */
@@ -108,8 +119,12 @@ async function contact({
   }
 }
 
-/** Until the signal. */
-async function lead(options: ControllerOptions, signal: AbortSignal): Promise<void> {
+/** Until the signal. `tell` hears of the keeper of pools, and that there is none any more. */
+async function lead(
+  options: ControllerOptions,
+  signal: AbortSignal,
+  tell: (pools: PoolKeeper | undefined) => void,
+): Promise<void> {
   const { client, namespace, logger, clock = systemClock } = options;
   const nodes = new Map<string, NodeRow>();
   const pods = new Map<string, AgentPod>();
@@ -117,6 +132,7 @@ async function lead(options: ControllerOptions, signal: AbortSignal): Promise<vo
     [...pods.values()].some((p) => p.node === name && p.ready),
   );
   const pools = new PoolKeeper(options, signal, nodes);
+  tell(pools);
   const nodeWatch = watchResource<NodeRow>({
     client,
     path: pathOf(NODES),
@@ -163,6 +179,7 @@ async function lead(options: ControllerOptions, signal: AbortSignal): Promise<vo
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+  tell(undefined);
   await Promise.all([nodeWatch.stop(), podWatch.stop(), keeper.stop(), stopPools()]);
 }
 

@@ -1,7 +1,7 @@
 /** weft controller: says of each node of a cluster whether its network works. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { createLogger, fdWriter, WeftError } from "@weft/base";
+import { createLogger, fdWriter, isIp, WeftError } from "@weft/base";
 import type { Command } from "commander";
 import { example } from "../help.ts";
 import { print, printJson } from "../output.ts";
@@ -14,6 +14,18 @@ interface Flags {
   readonly nodeGone: string;
   readonly readyFile?: string;
   readonly kubeconfig?: string;
+  readonly metrics?: string;
+}
+
+/** "127.0.0.1:10248", "[::1]:10248". Throws "invalid". */
+export function parseListen(text: string): { host: string; port: number } {
+  const [, six, four, port] = /^(?:\[([^\]]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text) ?? [];
+  const host = six ?? four ?? "";
+  if (isIp(host) && host.includes(":") === (six !== undefined) && Number(port) >= 1 && Number(port) <= 65535)
+    return { host, port: Number(port) };
+  throw new WeftError("invalid", `"${text}" is no address and port`, {
+    hint: "Write it like 127.0.0.1:10248 or [::1]:10248.",
+  });
 }
 
 export function controllerCommand(program: Command): void {
@@ -32,8 +44,13 @@ export function controllerCommand(program: Command): void {
       "5m",
     )
     .option("--ready-file <file>", "where to say whether the API server answers, for weft controller ready")
+    .option(
+      "--metrics <address:port>",
+      "where to answer GET /metrics, like 127.0.0.1:10248 (default: nowhere)",
+    )
     .option("--kubeconfig <file>", "the cluster (in a pod: its service account)")
     .action(async (flags: Flags) => {
+      const metrics = flags.metrics === undefined ? undefined : parseListen(flags.metrics);
       const grace = parseDuration(flags.grace);
       if (grace <= 0) {
         throw new WeftError("invalid", `--grace ${flags.grace} is no time`, { hint: "Write it like 60s." });
@@ -66,6 +83,7 @@ export function controllerCommand(program: Command): void {
         identity: `${flags.identity ?? hostname()}_${crypto.randomUUID().slice(0, 8)}`,
         grace,
         nodeGone,
+        ...(metrics === undefined ? {} : { metrics }),
         logger,
         signal: stopping.signal,
         onContact: (fault) => {

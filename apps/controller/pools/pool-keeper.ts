@@ -36,11 +36,14 @@ import {
   updateObject,
   updateStatus,
 } from "@weft/cluster/client";
+import { UsageHistory } from "@weft/ipam/inspect";
 import { blockName, POOL_FINALIZER } from "@weft/model";
+import type { PoolGauges } from "../metrics.ts";
 import { type Counts, countsOf, type Verdict, verdictOf, type World } from "./accept.ts";
 import { BlockIndex } from "./block-index.ts";
 import { conditionsWith, readCondition } from "./condition.ts";
 import type { BlockRow, PoolRow } from "./decode.ts";
+import { fullText } from "./full.ts";
 import { actionOf } from "./gone.ts";
 
 export interface PoolKeeperOptions {
@@ -55,6 +58,8 @@ export interface PoolKeeperOptions {
 }
 
 const RETRY_MS = 2000;
+/** Between two samples of a pool's use. They are in memory: a leader that is new begins anew. */
+const SAMPLE_MS = 30_000;
 const FIELD_MANAGER = "weft-controller";
 
 export class PoolKeeper {
@@ -73,6 +78,11 @@ export class PoolKeeper {
   readonly #timers = new Map<string, () => void>();
   /** When a pool's numbers were written last. */
   readonly #counted = new Map<string, number>();
+  /** By uid of the pool. */
+  readonly #histories = new Map<string, UsageHistory>();
+  #cancelSample: (() => void) | undefined;
+  /** False once a server left status.full out: its definitions are of an earlier version. */
+  #takesFull = true;
   #started = false;
   #running: Promise<void> | undefined;
 
@@ -141,10 +151,38 @@ export class PoolKeeper {
     this.#started = true;
     this.#lookAtPools();
     for (const [key, row] of this.#blocks.entries()) this.#consider(key, row);
+    this.#sample();
     this.#work();
   }
 
+  /** Of each pool that was accepted once. */
+  gauges(): PoolGauges[] {
+    return [...this.#pools.values()].flatMap((pool): PoolGauges[] => {
+      if (pool.accepted === undefined) return [];
+      const { used, free, blocks, nodes } = countsOf(pool.accepted, this.#blocks.ofPool(pool.uid));
+      const size = Math.min(Number.MAX_SAFE_INTEGER, used + free);
+      const ready = readCondition(pool.status)?.status === "True";
+      const forecast = this.#histories.get(pool.uid)?.forecast(size) ?? { kind: "unknown" as const };
+      return [{ pool: pool.name, size, used, blocks, nodes, ready, forecast }];
+    });
+  }
+
+  #sample(): void {
+    if (this.#signal.aborted) return;
+    const uids = new Set([...this.#pools.values()].map((p) => p.uid));
+    for (const uid of this.#histories.keys()) if (!uids.has(uid)) this.#histories.delete(uid);
+    for (const { uid, name, accepted } of this.#pools.values()) {
+      if (accepted === undefined) continue;
+      const history = this.#histories.get(uid) ?? new UsageHistory();
+      this.#histories.set(uid, history);
+      history.add(this.#clock.monotonic(), countsOf(accepted, this.#blocks.ofPool(uid)).used);
+      this.#look(`pool ${name}`);
+    }
+    this.#cancelSample = this.#clock.setTimeout(() => this.#sample(), SAMPLE_MS);
+  }
+
   async stop(): Promise<void> {
+    this.#cancelSample?.();
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
     await this.#running;
@@ -253,9 +291,11 @@ export class PoolKeeper {
     const news = before?.status !== (verdict.ready ? "True" : "False") || before.reason !== verdict.reason;
     const range = verdict.accepted;
     const counts: Counts | undefined = range === undefined ? undefined : countsOf(range, blocks);
+    const full = counts === undefined || !this.#takesFull ? undefined : this.#full(pool, counts);
     const status = {
       ...(range === undefined ? {} : range),
       ...counts,
+      ...(full === undefined ? {} : { full }),
       conditions: conditionsWith(pool.status, verdict, pool.generation, this.#now()),
     };
     if (Bun.deepEquals(status, pool.status)) return;
@@ -266,13 +306,15 @@ export class PoolKeeper {
     const { client } = this.#options;
     const object = await this.#current(pool);
     if (object === undefined) return this.#later(`pool ${pool.name}`, RETRY_MS);
-    await updateStatus(
+    const written = await updateStatus(
       client,
       IP_POOLS,
       { ...object, status },
       { fieldManager: FIELD_MANAGER, signal: this.#signal },
     );
     this.#counted.set(pool.name, this.#clock.monotonic());
+    if (full !== undefined && (written["status"] as { full?: unknown } | undefined)?.full === undefined)
+      this.#takesFull = false;
     if (!news) return;
     this.#options.logger.info("a pool was judged", {
       pool: pool.name,
@@ -280,6 +322,16 @@ export class PoolKeeper {
       reason: verdict.reason,
     });
     this.#tell(pool, verdict.ready ? "Normal" : "Warning", verdict.reason, verdict.message);
+  }
+
+  #full(pool: PoolRow, { used, free, blocks, nodes }: Counts): string | undefined {
+    const before = (pool.status ?? {}) as Partial<Counts> & { readonly full?: unknown };
+    const size = Math.min(Number.MAX_SAFE_INTEGER, used + free);
+    const forecast = this.#histories.get(pool.uid)?.forecast(size) ?? { kind: "unknown" as const };
+    const same =
+      before.used === used && before.free === free && before.blocks === blocks && before.nodes === nodes;
+    const was = typeof before.full === "string" ? before.full : undefined;
+    return fullText(forecast, this.#clock.now(), was, same);
   }
 
   /** The object of the version that was judged; undefined when it is another one by now, which the watch will tell. */

@@ -76,6 +76,7 @@ const STATUS = object({
   nodes: count("Nodes that have any."),
   used: count("Addresses in use."),
   free: count("Addresses that can still be had; 9007199254740991 stands for all numbers above, too."),
+  full: text(64, "When it will be full if its use goes on growing as in the last hours: a time, or never."),
   conditions: {
     type: "array",
     maxItems: 16,
@@ -104,6 +105,7 @@ export const IP_POOL_DEFINITION: Definition = definition(
     { name: "Used", type: "integer", jsonPath: ".status.used" },
     { name: "Free", type: "integer", jsonPath: ".status.free" },
     { name: "Ready", type: "string", jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+    { name: "Full", type: "string", jsonPath: ".status.full", priority: 1 },
     {
       name: "Reason",
       type: "string",
