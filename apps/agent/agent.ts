@@ -267,6 +267,7 @@ export async function startAgent(
         namespaceStands: (w) => attachments.namespaceStands(w),
         reclaim: (id, code) => attachments.reclaim(id, code),
         now: () => Date.now(),
+        grace: leakGrace() * 1000,
       }),
     "GET /metrics": async () => metricsResponse(metrics()),
     "POST /v1/pause": async (body) => {

@@ -157,8 +157,29 @@ test("a pod that is gone from the API and runs on keeps its addresses, and it is
   await eventually("an event", () =>
     cluster.events("AddressNotReclaimed").some((e) => e.regarding.name === s.name),
   );
-  // A person gives up waiting: its process is ended, and then the address can be freed at once by hand.
+  // By hand it is refused as long as it lives; once it does not, it is free at once.
+  const weft = (...words: string[]): { code: number; out: string } =>
+    node.node.try(node.executable, "ipam", ...words, "--socket", node.options.socket);
+  const refused = weft("release", s.pod.addresses[0] as string);
+  expect([refused.code, refused.out]).toEqual([1, expect.stringContaining("processes of its sandbox live")]);
+  expect(weft("check").out).toContain(`pod shop/${s.name} on node node1`);
+  expect(weft("check").code).toBe(1);
   await s.process.end();
+  expect(weft("show", `shop/${s.name}`).out).toContain(s.pod.addresses[1] as string);
+  const given = weft("release", `shop/${s.name}`);
+  expect([given.code, given.out]).toEqual([
+    0,
+    expect.stringContaining(`${s.pod.addresses.join(", ")} of shop/${s.name} are free`),
+  ]);
+  expect(weft("show", s.pod.addresses[0] as string).out).toMatch(
+    /nobody has it[\s\S]*somebody released it by hand/,
+  );
+  const forced = await sandbox();
+  expect(weft("release", forced.pod.containerId).code).toBe(1);
+  expect(weft("release", forced.pod.containerId, "--force").code).toBe(0);
+  expect((await holders()).has(forced.name)).toBe(false);
+  expect(forced.pod.sh("ip -o link")).not.toContain("eth0");
+  expect(weft("release", "10.99.9.9").code).toBe(1);
 });
 
 test("an agent that is killed in the middle of a grace gives the whole of it again", async () => {

@@ -17,6 +17,8 @@ export interface ReleaseSources {
   readonly namespaceStands: (workload: Workload) => boolean;
   readonly reclaim: (id: string, code: LeakCode) => Promise<boolean>;
   readonly now: () => number;
+  /** Milliseconds: an attachment that is younger may have a sandbox that is only being started. */
+  readonly grace: number;
   readonly look?: () => Sight | undefined;
 }
 
@@ -36,8 +38,6 @@ export interface ReleaseAnswer {
   }[];
 }
 
-/** An attachment that is younger may have a sandbox that is only being started. */
-const YOUNG_MS = 60_000;
 /** Digits of a container's id that are enough. */
 const LEAST_ID = 8;
 
@@ -93,7 +93,7 @@ function meant(what: string, entries: readonly LedgerEntry[]): readonly LedgerEn
 function whyItStays(
   workload: Workload,
   entries: readonly LedgerEntry[],
-  { known, namespaceStands, now, look: see = look }: ReleaseSources,
+  { known, namespaceStands, now, grace, look: see = look }: ReleaseSources,
 ): string | undefined {
   if (!namespaceStands(workload)) return undefined;
   const who = objectOf(workload);
@@ -107,7 +107,7 @@ function whyItStays(
   if (known.current && newer === undefined && !known.isGone(workload) && workload.podName !== undefined)
     return `${who} has it, and the API server has that pod: its sandbox may be starting`;
   const age = now() - workload.since;
-  return age >= 0 && age < YOUNG_MS
+  return age >= 0 && age < grace
     ? `${who} has had it for ${Math.round(age / 1000)} s only: its sandbox may be starting`
     : undefined;
 }
