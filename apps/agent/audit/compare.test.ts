@@ -158,6 +158,7 @@ describe("the comparison", () => {
       ["outside-blocks", ["10.9.0.1"]],
       ["outside-blocks", ["10.8.0.1"]],
     ]);
+    expect(compare({ ...facts, busy: new Set(["a/eth0", "b/eth0"]) })).toEqual([]);
     expect(found[0]?.message).toContain("10.9.0.1 is in no block and no podCIDR");
     expect(found[1]?.message).toContain(
       "10.8.0.1 is of block 10.8.0.0/26, which is not this node's any more",

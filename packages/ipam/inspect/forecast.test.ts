@@ -72,6 +72,15 @@ describe("a history", () => {
     expect(history.forecast(24 * 60 + 10)).toEqual(full(600));
   });
 
+  test("of one every ten seconds keeps samples that lie apart evenly, old and new ones", () => {
+    const history = new UsageHistory();
+    for (let at = 0; at <= 12 * 360; at++) history.add(at * 10_000, at);
+    const times = history.samples.map((s) => s.at);
+    const gaps = times.slice(1, -1).map((at, i) => at - (times[i] as number));
+    expect(Math.min(...gaps)).toBeGreaterThan(5 * MINUTE);
+    expect(Math.max(...gaps)).toBeLessThan(30 * MINUTE);
+  });
+
   test("says something within minutes, also of a sample every ten seconds", () => {
     const history = new UsageHistory();
     for (let s = 0; s <= 120; s += 10) history.add(s * 1000, s);

@@ -206,6 +206,14 @@ describe("check", () => {
       [],
     ],
     [
+      "a pod that came a moment before its copy was written",
+      {
+        pods: [...API.pods, { ...pod("d", "n1", "10.5.0.9"), created: NOW - 1000 }],
+        blocks: API.blocks.map((b) => ({ ...b, reported: NOW - 500 })),
+      },
+      [],
+    ],
+    [
       "a pod in no range",
       { pods: [...API.pods, pod("d", "n1", "192.0.2.7")] },
       ["pod-outside-ranges pod shop/d"],
