@@ -35,6 +35,8 @@ export function holdings({ api, agents }: ClusterState): Holding[] {
   if (api === undefined) return found;
   for (const block of api.blocks) {
     for (const a of block.allocations) {
+      // The end of a tunnel is told of below.
+      if (a.address === block.tunnelAddress) continue;
       found.push({
         address: a.address,
         by: "IPBlock",
