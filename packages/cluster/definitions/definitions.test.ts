@@ -65,6 +65,7 @@ test("columns of pools and blocks; status is a write of its own", async () => {
     blockSize: 26,
     used: 3,
     free: 61,
+    full: "never",
     conditions: [{ type: "Ready", status: "True", reason: "Accepted" }],
   };
   expect((await api.put(`${POOLS}/p/status`, { ...made, status })).status).toBe(200);
@@ -73,7 +74,16 @@ test("columns of pools and blocks; status is a write of its own", async () => {
     const { body } = await api.get(path, TABLE);
     return items((items(body["rows"])[0] as Mapping)["cells"]);
   };
-  expect((await cells(POOLS)).slice(0, -1)).toEqual(["p", "10.0.0.0/16", 26, 3, 61, "True", "Accepted"]);
+  expect((await cells(POOLS)).slice(0, -1)).toEqual([
+    "p",
+    "10.0.0.0/16",
+    26,
+    3,
+    61,
+    "True",
+    "Accepted",
+    "never",
+  ]);
   const claimed = (await api.post(BLOCKS, block({ node: "n1" }))).body;
   const used = {
     allocations: [{ address: "10.0.0.2", since: "2026-01-01T00:00:00Z" }],

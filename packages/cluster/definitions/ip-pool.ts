@@ -105,12 +105,12 @@ export const IP_POOL_DEFINITION: Definition = definition(
     { name: "Used", type: "integer", jsonPath: ".status.used" },
     { name: "Free", type: "integer", jsonPath: ".status.free" },
     { name: "Ready", type: "string", jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
-    { name: "Full", type: "string", jsonPath: ".status.full", priority: 1 },
     {
       name: "Reason",
       type: "string",
       jsonPath: '.status.conditions[?(@.type=="Ready")].reason',
       priority: 1,
     },
+    { name: "Full", type: "string", jsonPath: ".status.full", priority: 1 },
   ],
 );
