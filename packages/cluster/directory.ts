@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { MAX_TEXT, tooLarge } from "./documents.ts";
 import { combine, type FileRows, type ManifestRows } from "./manifests.ts";
-import { type FileReading, type ManifestObject, readObjects } from "./objects.ts";
+import { type FileReading, type ManifestObject, readObjects, type WholeObjects } from "./objects.ts";
 import { type Signature, signatureOf, type WatchOptions, watchForChanges } from "./watch.ts";
 
 export type { WatchOptions } from "./watch.ts";
@@ -51,6 +51,48 @@ export function watchDirectory(
   );
 }
 
+/** One object of a directory, as its file has it. */
+export interface SourceObject {
+  /** "Deployment default/web": for messages. */
+  readonly key: string;
+  /** "web.yaml:12" */
+  readonly place: string;
+  readonly value: Readonly<Record<string, unknown>>;
+}
+
+export interface SourceObjects {
+  /** In the order of their keys. */
+  readonly objects: readonly SourceObject[];
+  readonly warnings: readonly string[];
+  readonly errors: readonly string[];
+}
+
+/** The same for whoever wants the objects themselves, of every kind, and not their rows. */
+export function watchObjects(
+  directory: string,
+  whole: WholeObjects,
+  onChange: (objects: SourceObjects) => void,
+  options: WatchOptions = {},
+): DirectoryWatch {
+  const files = new ManifestFiles(directory, whole);
+  let last = "";
+  return watchForChanges(
+    directory,
+    (hasty) => {
+      const state = files.refresh(hasty);
+      const { sources = [], warnings, errors } = files.rows();
+      const objects = { objects: sources, warnings, errors };
+      const now = JSON.stringify(objects);
+      if (now !== last) {
+        last = now;
+        onChange(objects);
+      }
+      return state;
+    },
+    options,
+  );
+}
+
 interface KnownFile extends FileRows {
   /** Of what was read; undefined when it must be read again. */
   readonly signature: string | undefined;
@@ -58,11 +100,13 @@ interface KnownFile extends FileRows {
 
 class ManifestFiles {
   readonly #directory: string;
+  readonly #whole: WholeObjects | undefined;
   #files = new Map<string, KnownFile>();
   #error: string | undefined;
 
-  constructor(directory: string) {
+  constructor(directory: string, whole?: WholeObjects) {
     this.#directory = directory;
+    this.#whole = whole;
   }
 
   rows(): ManifestRows {
@@ -96,7 +140,7 @@ class ManifestFiles {
         }
         if (!signature.settled && !hasty) continue;
       }
-      const read = readFile(path, name, signature);
+      const read = readFile(path, name, signature, this.#whole);
       if (read !== undefined) files.set(name, withRetained(read, known));
     }
     this.#files = files;
@@ -109,6 +153,7 @@ function readFile(
   path: string,
   name: string,
   signature: Signature | Error,
+  whole: WholeObjects | undefined,
 ): (FileReading & Pick<KnownFile, "signature">) | undefined {
   const failed = (why: string, known?: string): FileReading & { signature: string | undefined } => {
     return { objects: [], warnings: [], errors: [`${name}: ${why}`], signature: known };
@@ -121,7 +166,7 @@ function readFile(
     if (text instanceof TypeError) return failed("is not UTF-8 text", signature.text);
     return failed(text.message);
   }
-  return { ...readObjects(text, name), signature: signature.settled ? signature.text : undefined };
+  return { ...readObjects(text, name, whole), signature: signature.settled ? signature.text : undefined };
 }
 
 /** While a file has faults, what it had before and has not now stays in force. */

@@ -19,6 +19,8 @@ export interface ManifestRows {
   readonly errors: readonly string[];
   /** Ranges and addresses that two nodes have; each is one of `errors` too. */
   readonly conflicts: readonly Conflict[];
+  /** The objects themselves, where they are wanted. */
+  readonly sources?: readonly { key: string; place: string; value: Readonly<Record<string, unknown>> }[];
 }
 
 /** A range or an address of a node that another node has as well, and keeps. */
@@ -80,7 +82,13 @@ export function combine(files: readonly FileRows[]): ManifestRows {
     warnings: files.flatMap((f) => f.warnings),
     errors,
     conflicts: found.conflicts,
+    ...sourcesOf(objects),
   };
+}
+
+function sourcesOf(objects: readonly ManifestObject[]): Pick<ManifestRows, "sources"> {
+  const sources = objects.flatMap(({ key, place, value }) => (value === undefined ? [] : [{ key, place, value }]));
+  return sources.length === 0 ? {} : { sources };
 }
 
 interface Found {

@@ -32,6 +32,14 @@ export interface ManifestObject {
   readonly serviceRanges: readonly ServiceRange[];
   /** Milliseconds since the epoch, of an object that a server has made; undefined: as old as can be. */
   readonly created?: number;
+  /** The object as the file has it, where the objects themselves are wanted. */
+  readonly value?: Readonly<Record<string, unknown>>;
+}
+
+/** For whoever wants the objects themselves, of every kind, to give them to an API server. */
+export interface WholeObjects {
+  /** True for a path of a field that has an effect there, though it has none in what becomes rows here. */
+  readonly honoured: (path: string) => boolean;
 }
 
 export interface FileReading {
@@ -40,7 +48,7 @@ export interface FileReading {
   readonly errors: readonly string[];
 }
 
-type Rows = Omit<ManifestObject, "key" | "place" | "created">;
+type Rows = Omit<ManifestObject, "key" | "place" | "created" | "value">;
 
 export const NO_ROWS: Rows = {
   nodes: [],
@@ -72,11 +80,14 @@ const CLUSTER_SCOPED: readonly string[] = ["Node", "ServiceCIDR", "IPPool", "IPB
 /** A list may hold a list, as a hand can write; an alias of itself would never end. */
 const MAX_LIST_DEPTH = 2;
 
-/** Reads all objects of a text. Never throws: what is wrong is in `errors`, each with file and line, in their order. */
-export function readObjects(text: string, file: string): FileReading {
+/**
+ * Reads all objects of a text. Never throws: what is wrong is in `errors`, each with file and line, in their order. With
+ * `whole`, every object has its value, and those of other kinds are not looked into.
+ */
+export function readObjects(text: string, file: string, whole?: WholeObjects): FileReading {
   const objects: ManifestObject[] = [];
   const { documents, warnings, errors } = readDocuments(text);
-  const out: Reading = { file, objects, warnings: [...warnings], errors: [...errors] };
+  const out: Reading = { file, whole, objects, warnings: [...warnings], errors: [...errors] };
   for (const document of documents) readObject(document, document.value, [], undefined, out);
   const inOrder = (faults: readonly TextFault[]): string[] =>
     faults.toSorted((a, b) => a.line - b.line).map((f) => `${file}:${f.line}: ${f.message}`);
@@ -85,6 +96,7 @@ export function readObjects(text: string, file: string): FileReading {
 
 interface Reading {
   readonly file: string;
+  readonly whole: WholeObjects | undefined;
   readonly objects: ManifestObject[];
   readonly warnings: TextFault[];
   readonly errors: TextFault[];
@@ -131,6 +143,11 @@ function readObject(
   }
   const what = `${kind} ${nameOf(root, kind)}`;
   const read = Object.hasOwn(KINDS, `${version} ${kind}`) ? KINDS[`${version} ${kind}`] : undefined;
+  if (read === undefined && out.whole !== undefined) {
+    if (root.at("metadata").at("name").requiredString() === undefined) report(what);
+    else out.objects.push({ key: what, place: `${out.file}:${line}`, ...NO_ROWS, value });
+    return;
+  }
   if (read === undefined) {
     if (version === POOLS_API_VERSION && (kind === "IPPool" || kind === "IPBlock")) {
       warn(
@@ -144,14 +161,16 @@ function readObject(
   const notes = noNotes();
   const rows = read(root, notes);
   report(what);
-  if (notes.unhonoured.length > 0) warn(`${what}: has no effect here: ${notes.unhonoured.join(", ")}`);
+  const unhonoured = notes.unhonoured.filter((path) => out.whole?.honoured(path) !== true);
+  if (unhonoured.length > 0) warn(`${what}: has no effect here: ${unhonoured.join(", ")}`);
   if (notes.unknown.length > 0) warn(`${what}: unknown field: ${notes.unknown.join(", ")}`);
   for (const fault of notes.ignored) {
     const at = document.lineOf([...base, ...fault.path]);
     out.warnings.push({ line: at, message: `${what}: ${faultText(fault)} (left out)` });
   }
   if (faults.length === 0) {
-    out.objects.push({ key: what, place: `${out.file}:${line}`, ...NO_ROWS, ...rows });
+    const source = out.whole === undefined ? {} : { value };
+    out.objects.push({ key: what, place: `${out.file}:${line}`, ...NO_ROWS, ...rows, ...source });
   }
 }
 

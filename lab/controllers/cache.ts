@@ -1,0 +1,146 @@
+/**
+ * All objects of one kind, as a watch has them, and as our own writes have just made them: a controller that wrote
+ * something must not look at the state of before, or it would do it twice.
+ *
+ * An answer of the server is as good as an event: of two versions the newer one counts. What we have deleted stays away
+ * until the watch has told of it.
+ */
+import type { Clock, Logger } from "@weft/base";
+import {
+  type ApiClient,
+  type KubernetesObject,
+  pathOf,
+  type Resource,
+  type ResourceWatch,
+  type WatchStatus,
+  watchResource,
+} from "@weft/cluster/client";
+import { type ApiObject, keyOf } from "./objects.ts";
+
+export interface CacheOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** The object before and after; the first time after a start all objects come, without `before`. */
+export type Listener<T> = (before: T | undefined, after: T | undefined) => void;
+
+const NOTHING = new Map<string, never>();
+/** A local server is back within a second. */
+const BACKOFF = { first: 100, cap: 2000 };
+
+export class Cache<T extends ApiObject> {
+  readonly #kind: Resource;
+  readonly #watch: ResourceWatch;
+  readonly #objects = new Map<string, T>();
+  readonly #byNamespace = new Map<string, Map<string, T>>();
+  /** Uids of what we have deleted and the watch has not yet. */
+  readonly #gone = new Set<string>();
+  readonly #listeners: Listener<T>[] = [];
+
+  constructor(kind: Resource, { client, clock, logger }: CacheOptions) {
+    this.#kind = kind;
+    this.#watch = watchResource<T>({
+      client,
+      path: pathOf(kind),
+      decode: (object: KubernetesObject) => object as T,
+      clock,
+      logger,
+      backoff: BACKOFF,
+      onChange: ({ reset, changes }) => {
+        if (reset) this.#replace(changes.flatMap(({ after }) => after ?? []));
+        else for (const { before, after } of changes) this.#told(before, after);
+      },
+    });
+  }
+
+  /** Resolves when all is listed. */
+  get ready(): Promise<void> {
+    return this.#watch.ready;
+  }
+  get kind(): Resource {
+    return this.#kind;
+  }
+  status(): WatchStatus {
+    return this.#watch.status();
+  }
+
+  get(key: string): T | undefined {
+    return this.#objects.get(key);
+  }
+  all(): readonly T[] {
+    return [...this.#objects.values()];
+  }
+  inNamespace(namespace: string | undefined): readonly T[] {
+    return [...(this.#byNamespace.get(namespace ?? "") ?? NOTHING).values()];
+  }
+
+  listen(listener: Listener<T>): void {
+    this.#listeners.push(listener);
+  }
+
+  /** What the server has answered to a write. */
+  put(object: ApiObject): void {
+    this.#set(object as T);
+  }
+
+  /** What an object will be once the watch tells: a pod that was bound to a node. */
+  assume(object: T): void {
+    this.#set(object, true);
+  }
+
+  /** The server has removed it. */
+  remove(object: ApiObject): void {
+    const { uid } = object.metadata;
+    const held = this.#objects.get(keyOf(object.metadata));
+    if (held === undefined || held.metadata.uid !== uid) return;
+    if (uid !== undefined) this.#gone.add(uid);
+    this.#unset(held);
+  }
+
+  stop(): Promise<void> {
+    return this.#watch.stop();
+  }
+
+  #replace(objects: readonly T[]): void {
+    this.#gone.clear();
+    const keys = new Set(objects.map(({ metadata }) => keyOf(metadata)));
+    for (const held of this.all()) if (!keys.has(keyOf(held.metadata))) this.#unset(held);
+    for (const object of objects) this.#set(object);
+  }
+
+  #told(before: T | undefined, after: T | undefined): void {
+    if (after !== undefined) {
+      this.#set(after);
+      return;
+    }
+    const uid = before?.metadata.uid ?? "";
+    this.#gone.delete(uid);
+    const held = before === undefined ? undefined : this.#objects.get(keyOf(before.metadata));
+    if (held !== undefined && held.metadata.uid === uid) this.#unset(held);
+  }
+
+  #set(object: T, assumed = false): void {
+    const { uid = "", namespace = "" } = object.metadata;
+    if (this.#gone.has(uid)) return;
+    const key = keyOf(object.metadata);
+    const held = this.#objects.get(key);
+    if (held !== undefined && !assumed && versionOf(held) >= versionOf(object)) return;
+    this.#objects.set(key, object);
+    const peers = this.#byNamespace.get(namespace) ?? new Map<string, T>();
+    peers.set(key, object);
+    this.#byNamespace.set(namespace, peers);
+    for (const listener of this.#listeners) listener(held, object);
+  }
+
+  #unset(held: T): void {
+    const key = keyOf(held.metadata);
+    this.#objects.delete(key);
+    this.#byNamespace.get(held.metadata.namespace ?? "")?.delete(key);
+    for (const listener of this.#listeners) listener(held, undefined);
+  }
+}
+
+/** Versions of this server are numbers that grow. */
+const versionOf = ({ metadata }: ApiObject): number => Number(metadata.resourceVersion ?? 0);
