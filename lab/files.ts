@@ -2,7 +2,6 @@
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { WeftError } from "@weft/base";
-import { nodeManifest } from "@weft/cluster";
 import type { LabOptions } from "./options.ts";
 import { SAMPLES } from "./samples.ts";
 import { labPaths, makeStateDirectory, writeAtomically } from "./state.ts";
@@ -21,20 +20,32 @@ export function withAbsoluteManifests(options: LabOptions): LabOptions {
   return { ...options, manifests };
 }
 
-/** Writes Node objects, settings, and the sample manifests where no directory was given. */
+/** Writes settings, and the sample manifests where no directory was given. */
 export function writeFiles(plan: Topology): void {
   const { options } = plan;
   const paths = labPaths(options.name);
   makeStateDirectory(options.name);
-  for (const directory of [paths.cluster, paths.manifests, paths.logs]) {
+  for (const directory of [paths.manifests, paths.logs]) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
   for (const node of plan.nodes) mkdirSync(paths.node(node.name), { recursive: true, mode: 0o700 });
-  writeAtomically(paths.nodes, plan.nodes.map((node) => nodeManifest(node)).join("---\n"));
   writeAtomically(paths.settings, settingsText(plan));
   if (options.manifests === undefined) {
     for (const { file, text } of SAMPLES) writeFileSync(`${paths.manifests}/${file}`, text, { mode: 0o600 });
   }
+}
+
+/** A unix socket is the only thing that an agent in a network namespace can reach; it asks for no credentials. */
+export function writeAgentKubeconfig(lab: string): void {
+  const { agentKubeconfig, apiSocket } = labPaths(lab);
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "lab", cluster: { server: `unix://${apiSocket}` } }],
+    contexts: [{ name: "lab", context: { cluster: "lab", user: "" } }],
+    "current-context": "lab",
+  };
+  writeAtomically(agentKubeconfig, `${JSON.stringify(config)}\n`);
 }
 
 /** Settings of the agents as YAML. */

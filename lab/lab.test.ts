@@ -209,7 +209,7 @@ describe.skipIf(skip)("a lab", () => {
         .map((p) => p.kind)
         .sort()
         .join(" "),
-    ).toMatch(/^agent agent (container )+supervisor$/);
+    ).toMatch(/^agent agent (container )+controller server supervisor$/);
     process.kill(before.supervisor.pid, "SIGKILL");
     await until("it is gone", () => identify(before.supervisor.pid) === undefined);
     expect((await readCondition(lab)).state).toBe("unsupervised");

@@ -54,6 +54,7 @@ export function statusText(status: LabStatus, now: number): string {
     `lab "${name}": ${options.nodes} nodes in ${options.racks} racks, pods ${options.pods}, underlay ${options.underlay}, ` +
       `backend ${options.backend}${options.hostile.length > 0 ? `, hostile ${options.hostile.join(",")}` : ""}`,
     `supervised by process ${supervisor.pid} for ${formatAge(now - supervisor.startedAt)}`,
+    `kubectl: export KUBECONFIG=${status.api.kubeconfig}`,
     "",
     nodeTable(status, now),
     "",
@@ -78,5 +79,13 @@ function tryThese(status: LabStatus): string[] {
       ? `weft lab exec${option} node1 -- ip route`
       : `weft lab exec${option} ${from.namespace}/${from.name} -- ping -c 2 ${to.podIPs[0]}`;
   const check = status.name === "lab" ? "" : ` --lab ${status.name}`;
-  return ["try:", `  ${exec}`, `  weft check${check}`, `  weft lab down${option}`];
+  return [
+    "try:",
+    `  ${exec}`,
+    `  weft check${check}`,
+    `  weft lab down${option}`,
+    "with kubectl:",
+    `  export KUBECONFIG=${status.api.kubeconfig}`,
+    "  kubectl get pods -A -o wide",
+  ];
 }

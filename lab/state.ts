@@ -1,10 +1,11 @@
 /**
  * What a lab leaves on disk, below /run/weft-lab/NAME (root only):
  *
- *   lab.json         options, boot, supervisor      cluster/nodes.yaml   Node objects
- *   processes.json   every process that was started settings.yaml        settings of the agents
- *   lab.sock         control socket                 manifests/           pods, unless a directory was given
- *   supervisor.log                                  nodes/NODE/          root of an agent, and its agent.log
+ *   lab.json         options, boot, port            server/              data and socket of the API server
+ *   processes.json   every process that was started kubeconfig           for users; agent.kubeconfig for agents
+ *   lab.sock         control socket                 settings.yaml        settings of the agents
+ *   supervisor.log   server.log, controller.log     manifests/           objects, unless a directory was given
+ *   imported.json    what came from the manifests   nodes/NODE/          root of an agent, and its agent.log
  *   logs/NAMESPACE_POD/CONTAINER.log
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -20,8 +21,15 @@ export interface LabPaths {
   readonly processes: string;
   readonly socket: string;
   readonly supervisorLog: string;
-  readonly cluster: string;
-  readonly nodes: string;
+  /** --data of the API server. */
+  readonly server: string;
+  readonly serverLog: string;
+  readonly controllerLog: string;
+  /** The API, from every network namespace. */
+  readonly apiSocket: string;
+  readonly kubeconfig: string;
+  readonly agentKubeconfig: string;
+  readonly imported: string;
   readonly settings: string;
   readonly manifests: string;
   readonly logs: string;
@@ -43,8 +51,13 @@ export function labPaths(lab: string): LabPaths {
     processes: `${base}/processes.json`,
     socket: `${base}/lab.sock`,
     supervisorLog: `${base}/supervisor.log`,
-    cluster: `${base}/cluster`,
-    nodes: `${base}/cluster/nodes.yaml`,
+    server: `${base}/server`,
+    serverLog: `${base}/server.log`,
+    controllerLog: `${base}/controller.log`,
+    apiSocket: `${base}/server/server.sock`,
+    kubeconfig: `${base}/kubeconfig`,
+    agentKubeconfig: `${base}/agent.kubeconfig`,
+    imported: `${base}/imported.json`,
     settings: `${base}/settings.yaml`,
     manifests: `${base}/manifests`,
     logs: `${base}/logs`,
@@ -67,11 +80,13 @@ export interface LabRecord {
   readonly built: boolean;
   /** The weft executable that supervises it. */
   readonly executable: string;
+  /** Port of the API server on 127.0.0.1, once it was chosen. */
+  readonly apiPort?: number;
 }
 
 /** Kind of process, and what it is for: "node1", "default/echo-1 echo". */
 export interface LabProcess extends ProcessIdentity {
-  readonly kind: "supervisor" | "agent" | "container";
+  readonly kind: "supervisor" | "server" | "controller" | "agent" | "container";
   readonly name: string;
 }
 
@@ -84,7 +99,7 @@ export function readRecord(lab: string): LabRecord | undefined {
   const path = labPaths(lab).record;
   const value = readJson(path);
   if (value === undefined) return undefined;
-  const { options, bootId, createdAt, built, executable } = value as Partial<LabRecord>;
+  const { options, bootId, createdAt, built, executable, apiPort } = value as Partial<LabRecord>;
   if (
     typeof bootId !== "string" ||
     typeof createdAt !== "number" ||
@@ -93,7 +108,14 @@ export function readRecord(lab: string): LabRecord | undefined {
   ) {
     throw spoilt(path);
   }
-  return { options: parseLabOptions(options), bootId, createdAt, built, executable };
+  const port = Number.isInteger(apiPort) ? { apiPort: apiPort as number } : {};
+  return { options: parseLabOptions(options), bootId, createdAt, built, executable, ...port };
+}
+
+/** Changes the record of a lab that has one. */
+export function changeRecord(lab: string, change: Partial<LabRecord>): void {
+  const record = readRecord(lab);
+  if (record !== undefined) writeRecord(lab, { ...record, ...change });
 }
 
 export function writeProcesses(lab: string, processes: readonly LabProcess[]): void {

@@ -17,7 +17,7 @@ export interface PodStatus {
   readonly uid: string;
   readonly node: string | undefined;
   readonly hostNetwork: boolean;
-  readonly phase: "Pending" | "Running" | "Terminating";
+  readonly phase: "Pending" | "Running" | "Succeeded" | "Failed" | "Terminating";
   readonly ready: boolean;
   /** Pod addresses, IPv4 first; the node's for hostNetwork pods. */
   readonly podIPs: readonly string[];
@@ -46,10 +46,20 @@ export interface NodeStatus {
   readonly since: number;
 }
 
+export interface ApiStatus {
+  /** For kubectl. */
+  readonly kubeconfig: string;
+  readonly pid: number | undefined;
+  readonly restarts: number;
+  /** What the supervisor waits for before it can say how the lab is; undefined when there is nothing. */
+  readonly waitingFor: string | undefined;
+}
+
 export interface LabStatus {
   readonly name: string;
   readonly options: LabOptions;
   readonly supervisor: { readonly pid: number; readonly startedAt: number };
+  readonly api: ApiStatus;
   readonly nodes: readonly NodeStatus[];
   readonly pods: readonly PodStatus[];
   /** Manifests that could not be read, each with its file. */
@@ -60,14 +70,20 @@ export interface LabStatus {
 
 /** True when waiting changes nothing any more: what is not ready needs another manifest. */
 export const isSettled = (status: LabStatus): boolean =>
-  status.nodes.every((n) => n.ready) && status.pods.every((p) => p.ready || p.hopeless);
+  status.api.waitingFor === undefined &&
+  status.nodes.every((n) => n.ready) &&
+  status.pods.every((p) => p.ready || p.hopeless || isOver(p));
+
+/** Ended as it should. */
+const isOver = ({ phase }: PodStatus): boolean => phase === "Succeeded";
 
 /** What is not as it should be, one sentence each; empty when everything is ready. */
 export function notReady(status: LabStatus): string[] {
   return [
+    ...(status.api.waitingFor === undefined ? [] : [status.api.waitingFor]),
     ...status.nodes.filter((n) => !n.ready).map((n) => `agent on ${n.name}: ${n.waitingFor ?? "not ready"}`),
     ...status.pods
-      .filter((p) => !p.ready)
+      .filter((p) => !p.ready && !isOver(p))
       .map((p) => `pod ${p.namespace}/${p.name}: ${p.error ?? p.phase.toLowerCase()}`),
     ...status.sourceErrors,
   ];

@@ -58,6 +58,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   try {
     await registerDefinitions((request) => api.handle(request));
+    let states: ReturnType<typeof keepCertificates>["states"] | undefined;
+    // First, because it needs nothing else: to make certificates takes half a second.
+    const socket = resolve(options.socket ?? join(data, "server.sock"));
+    const local = await listenSocket(socket, async (request) => {
+      const response = await api.handle(request);
+      return isHealth(request) && states !== undefined ? health(request, response, states()) : response;
+    });
+    stops.push(() => local.stop());
     const { every, now = Date.now } = options.renewal ?? {};
     const load = (): Promise<Certificates> =>
       loadCertificates(join(data, "pki"), hostsOf(address, options.names), now());
@@ -69,6 +77,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       logger,
       ...(every === undefined ? {} : { every }),
     });
+    states = () => kept.states();
     stops.push(() => kept.stop());
     const https = await listenHttps(address, port, certificates, async (request, certified) => {
       if (isHealth(request)) return health(request, await api.handle(request), kept.states());
@@ -76,12 +85,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       return refused();
     });
     stops.push(() => https.stop());
-    const socket = resolve(options.socket ?? join(data, "server.sock"));
-    const local = await listenSocket(socket, async (request) => {
-      const response = await api.handle(request);
-      return isHealth(request) ? health(request, response, kept.states()) : response;
-    });
-    stops.push(() => local.stop());
     // An address that stands for all of them is none that a client can go to.
     const host = options.names[0] ?? LOOPBACK_OF[address] ?? address;
     const url = `https://${host.includes(":") ? `[${host}]` : host}:${https.port}`;

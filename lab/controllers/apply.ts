@@ -37,7 +37,10 @@ export async function apply(writes: readonly Write[], to: Applier): Promise<void
     if (write.event === undefined) continue;
     const { event } = write;
     // The name of what is created is the server's choice, and the last word of what is said of it.
-    const note = write.verb === "create" && event.note.endsWith(": ") ? event.note + (answer?.metadata.name ?? "") : event.note;
+    const note =
+      write.verb === "create" && event.note.endsWith(": ")
+        ? event.note + (answer?.metadata.name ?? "")
+        : event.note;
     to.recorder.record({ ...event, note });
   }
 }
@@ -58,7 +61,7 @@ async function applyOne(
   const cache = to.cacheOf(kind);
   const key = `${kind.kind} ${keyOf(object.metadata)}`;
   if (write.verb === "delete") {
-    const answer = await remove(client, kind, object);
+    const answer = await remove(client, kind, object, write.graceSeconds);
     if (answer === undefined) cache?.remove(object);
     else cache?.put(answer);
     return undefined;
@@ -70,9 +73,7 @@ async function applyOne(
 }
 
 const following = (object: ApiObject, version: string | undefined): ApiObject =>
-  version === undefined
-    ? object
-    : { ...object, metadata: { ...object.metadata, resourceVersion: version } };
+  version === undefined ? object : { ...object, metadata: { ...object.metadata, resourceVersion: version } };
 
 function put(
   verb: "create" | "update" | "status",
@@ -85,12 +86,17 @@ function put(
 }
 
 /** The object as it is while it is being deleted; undefined when it is gone. */
-async function remove(client: ApiClient, kind: Resource, { metadata }: ApiObject): Promise<ApiObject | undefined> {
+async function remove(
+  client: ApiClient,
+  kind: Resource,
+  { metadata }: ApiObject,
+  gracePeriodSeconds: number | undefined,
+): Promise<ApiObject | undefined> {
   const { name, namespace, uid } = metadata;
   const answer = await client.request<ApiObject>({
     method: "DELETE",
     path: pathOf(kind, namespace === undefined ? { name } : { namespace, name }),
-    body: { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid } },
+    body: { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid }, gracePeriodSeconds },
   });
   return answer.kind === kind.kind ? answer : undefined;
 }

@@ -12,7 +12,6 @@ import {
   pathOf,
   type Resource,
   type ResourceWatch,
-  type WatchStatus,
   watchResource,
 } from "@weft/cluster/client";
 import { type ApiObject, keyOf } from "./objects.ts";
@@ -27,43 +26,40 @@ export interface CacheOptions {
 export type Listener<T> = (before: T | undefined, after: T | undefined) => void;
 
 const NOTHING = new Map<string, never>();
-/** A local server is back within a second. */
-const BACKOFF = { first: 100, cap: 2000 };
-
 export class Cache<T extends ApiObject> {
   readonly #kind: Resource;
-  readonly #watch: ResourceWatch;
+  readonly #options: CacheOptions;
+  #watch: ResourceWatch | undefined;
   readonly #objects = new Map<string, T>();
   readonly #byNamespace = new Map<string, Map<string, T>>();
   /** Uids of what we have deleted and the watch has not yet. */
   readonly #gone = new Set<string>();
   readonly #listeners: Listener<T>[] = [];
 
-  constructor(kind: Resource, { client, clock, logger }: CacheOptions) {
+  constructor(kind: Resource, options: CacheOptions) {
     this.#kind = kind;
+    this.#options = options;
+  }
+
+  /** Resolves when all is listed. To be called once there is a server: a failed try would be made again later. */
+  start(): Promise<void> {
+    const { client, clock, logger } = this.#options;
     this.#watch = watchResource<T>({
       client,
-      path: pathOf(kind),
+      path: pathOf(this.#kind),
       decode: (object: KubernetesObject) => object as T,
       clock,
       logger,
-      backoff: BACKOFF,
       onChange: ({ reset, changes }) => {
         if (reset) this.#replace(changes.flatMap(({ after }) => after ?? []));
         else for (const { before, after } of changes) this.#told(before, after);
       },
     });
-  }
-
-  /** Resolves when all is listed. */
-  get ready(): Promise<void> {
     return this.#watch.ready;
   }
+
   get kind(): Resource {
     return this.#kind;
-  }
-  status(): WatchStatus {
-    return this.#watch.status();
   }
 
   get(key: string): T | undefined {
@@ -99,8 +95,8 @@ export class Cache<T extends ApiObject> {
     this.#unset(held);
   }
 
-  stop(): Promise<void> {
-    return this.#watch.stop();
+  async stop(): Promise<void> {
+    await this.#watch?.stop();
   }
 
   #replace(objects: readonly T[]): void {

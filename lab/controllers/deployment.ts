@@ -68,7 +68,8 @@ export function reconcileDeployment(
   const said: Write[] = changed
     ? [{ verb: "status", kind: DEPLOYMENTS, object: { ...deployment, status } }]
     : [];
-  const history = complete && deployment.metadata.deletionTimestamp === undefined ? oldest(deployment, old) : [];
+  const history =
+    complete && deployment.metadata.deletionTimestamp === undefined ? oldest(deployment, old) : [];
   return {
     writes: [...plan.writes, ...said, ...history],
     ...(deadline === undefined ? {} : { again: deadline }),
@@ -133,11 +134,7 @@ function collisionsOf(
   return collisions;
 }
 
-function creation(
-  deployment: DeploymentObject,
-  old: readonly ReplicaSetObject[],
-  collisions: number,
-): Plan {
+function creation(deployment: DeploymentObject, old: readonly ReplicaSetObject[], collisions: number): Plan {
   const { metadata, spec } = deployment;
   const hash = templateHash(spec.template, collisions);
   const labels = { ...spec.template.metadata?.labels, [HASH_LABEL]: hash };
@@ -179,7 +176,11 @@ function scaled(
     const annotations = { ...set.metadata.annotations, ...own, ...marks };
     const same = equal(annotations, set.metadata.annotations ?? {});
     if (count === before && same) return [];
-    const object = { ...set, metadata: { ...set.metadata, annotations }, spec: { ...set.spec, replicas: count } };
+    const object = {
+      ...set,
+      metadata: { ...set.metadata, annotations },
+      spec: { ...set.spec, replicas: count },
+    };
     if (count === before) return [{ verb: "update", kind: REPLICA_SETS, object }];
     const event = scaling(deployment, set.metadata.name, count > before ? "up" : "down", before, count);
     return [{ verb: "update", kind: REPLICA_SETS, object, event }];
@@ -244,6 +245,8 @@ function oldest(deployment: DeploymentObject, old: readonly ReplicaSetObject[]):
       (set.status?.replicas ?? 0) === 0 &&
       (set.status?.observedGeneration ?? 0) >= (set.metadata.generation ?? 1),
   );
-  const surplus = empty.toSorted((a, b) => revisionOf(a) - revisionOf(b)).slice(0, Math.max(0, empty.length - limit));
+  const surplus = empty
+    .toSorted((a, b) => revisionOf(a) - revisionOf(b))
+    .slice(0, Math.max(0, empty.length - limit));
   return surplus.map((object) => ({ verb: "delete", kind: REPLICA_SETS, object }));
 }

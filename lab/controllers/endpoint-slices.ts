@@ -29,7 +29,8 @@ const ZONE = "topology.kubernetes.io/zone";
 const MOST_ENDPOINTS = 100;
 
 /** A slice that this controller made for that service. */
-export const isOurs = ({ metadata }: EndpointSliceObject): boolean => metadata.labels?.[MANAGED_BY] === MANAGER;
+export const isOurs = ({ metadata }: EndpointSliceObject): boolean =>
+  metadata.labels?.[MANAGED_BY] === MANAGER;
 
 /**
  * `service` undefined: it is gone, and its slices go. `pods` and `slices` are those of the namespace; the slices are
@@ -102,12 +103,14 @@ const familyOf = (ip: string): string => (!isIp(ip) ? "" : ip.includes(":") ? "I
 
 /** A port whose name the pod does not have is left out. */
 function portsOf({ spec }: ServiceObject, pod: PodObject): EndpointPort[] {
-  return (spec.ports ?? []).flatMap(({ name = "", port, protocol = "TCP", targetPort = port, appProtocol }) => {
-    const number = typeof targetPort === "number" ? targetPort : namedPort(pod, targetPort, protocol);
-    return number === undefined
-      ? []
-      : [{ name, port: number, protocol, ...(appProtocol === undefined ? {} : { appProtocol }) }];
-  });
+  return (spec.ports ?? []).flatMap(
+    ({ name = "", port, protocol = "TCP", targetPort = port, appProtocol }) => {
+      const number = typeof targetPort === "number" ? targetPort : namedPort(pod, targetPort, protocol);
+      return number === undefined
+        ? []
+        : [{ name, port: number, protocol, ...(appProtocol === undefined ? {} : { appProtocol }) }];
+    },
+  );
 }
 
 const namedPort = ({ spec }: PodObject, name: string, protocol: string): number | undefined =>

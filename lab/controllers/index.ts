@@ -14,8 +14,8 @@
 import type { Clock, Logger } from "@weft/base";
 import {
   type ApiClient,
-  type EventRecorder,
   ENDPOINT_SLICES,
+  type EventRecorder,
   LEASES,
   NODES,
   PODS,
@@ -125,9 +125,26 @@ export class Controllers implements Applier {
     return this.#caches.find((cache) => cache.kind.kind === kind.kind);
   }
 
+  lease(key: string): LeaseObject | undefined {
+    return this.#leases.get(key);
+  }
+
+  /** What is still being made of Deployments, in a sentence; undefined when all have what they ask for. */
+  unsettled(): string | undefined {
+    const deployment = this.#deployments
+      .all()
+      .find(({ metadata, status }) => (status?.observedGeneration ?? 0) < (metadata.generation ?? 1));
+    const set = this.#sets
+      .all()
+      .find(({ spec, status }) => (spec.replicas ?? 1) > 0 && (status?.replicas ?? 0) < (spec.replicas ?? 1));
+    const waits = deployment ?? set;
+    if (waits === undefined) return undefined;
+    return `${waits === set ? "replicaset" : "deployment"} ${keyOf(waits.metadata)} has not all of its pods yet`;
+  }
+
   /** Resolves when all kinds are listed: nothing is done before. */
   async start(): Promise<void> {
-    await Promise.all(this.#caches.map((cache) => cache.ready));
+    await Promise.all(this.#caches.map((cache) => cache.start()));
     for (const queue of this.#queues) queue.start();
   }
 
@@ -215,7 +232,9 @@ export class Controllers implements Applier {
       const troubled = node !== undefined && (!isTrue(conditionOf(node, "Ready")) || hasEvicting(node));
       if (troubled) nodes.add(node.metadata.name);
     });
-    this.#services.listen((before, after) => services.add(keyOf((after ?? before)?.metadata ?? { name: "" })));
+    this.#services.listen((before, after) =>
+      services.add(keyOf((after ?? before)?.metadata ?? { name: "" })),
+    );
     this.#slices.listen((before, after) => {
       const slice = after ?? before;
       const name = slice?.metadata.labels?.[SERVICE_NAME];
@@ -261,11 +280,9 @@ export class Controllers implements Applier {
     }
   }
 
-  #addSelecting<T extends ApiObject & { readonly spec: { readonly selector: Parameters<typeof selects>[0] } }>(
-    { metadata }: ApiObject,
-    cache: Cache<T>,
-    queue: Queue,
-  ): void {
+  #addSelecting<
+    T extends ApiObject & { readonly spec: { readonly selector: Parameters<typeof selects>[0] } },
+  >({ metadata }: ApiObject, cache: Cache<T>, queue: Queue): void {
     for (const candidate of cache.inNamespace(metadata.namespace)) {
       if (selects(candidate.spec.selector, metadata.labels)) queue.add(keyOf(candidate.metadata));
     }

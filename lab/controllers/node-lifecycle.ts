@@ -53,8 +53,20 @@ export function reconcileNode({ node, heardAt, pods }: NodeState, now: number): 
       },
       now,
     );
-    const event = eventOf(NODES, node, "Normal", "NodeNotReady", "Monitoring", "Node status is now: NodeNotReady");
-    writes.push({ verb: "status", kind: NODES, object: { ...node, status: { ...node.status, conditions } }, event });
+    const event = eventOf(
+      NODES,
+      node,
+      "Normal",
+      "NodeNotReady",
+      "Monitoring",
+      "Node status is now: NodeNotReady",
+    );
+    writes.push({
+      verb: "status",
+      kind: NODES,
+      object: { ...node, status: { ...node.status, conditions } },
+      event,
+    });
   }
   const status = isSilent ? "Unknown" : (ready?.status ?? "Unknown");
   const taints = taintsOf(node, status, now);

@@ -196,7 +196,11 @@ export interface PodObject extends ApiObject {
 }
 
 export interface PodTemplate {
-  readonly metadata?: { readonly labels?: Labels; readonly annotations?: Labels; readonly [field: string]: unknown };
+  readonly metadata?: {
+    readonly labels?: Labels;
+    readonly annotations?: Labels;
+    readonly [field: string]: unknown;
+  };
   readonly spec: PodSpec;
 }
 
@@ -270,11 +274,20 @@ export interface ServiceObject extends ApiObject {
 
 export interface Endpoint {
   readonly addresses: readonly string[];
-  readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean };
+  readonly conditions?: {
+    readonly ready?: boolean;
+    readonly serving?: boolean;
+    readonly terminating?: boolean;
+  };
   readonly hostname?: string;
   readonly nodeName?: string;
   readonly zone?: string;
-  readonly targetRef?: { readonly kind: string; readonly namespace?: string; readonly name: string; readonly uid?: string };
+  readonly targetRef?: {
+    readonly kind: string;
+    readonly namespace?: string;
+    readonly name: string;
+    readonly uid?: string;
+  };
 }
 
 export interface EndpointPort {
@@ -344,7 +357,10 @@ export function withCondition(
 ): readonly Condition[] {
   const held = conditions?.find((c) => c.type === next.type);
   const same = held?.status === next.status && held.lastTransitionTime !== undefined;
-  const merged = { ...next, lastTransitionTime: same ? held.lastTransitionTime : timestamp(now) } as Condition;
+  const merged = {
+    ...next,
+    lastTransitionTime: same ? held.lastTransitionTime : timestamp(now),
+  } as Condition;
   if (held === undefined) return [...(conditions ?? []), merged];
   return (conditions ?? []).map((c) => (c.type === next.type ? merged : c));
 }

@@ -32,7 +32,8 @@ export function claim<T extends ApiObject>(
       if (selected) owned.push(object);
       else if (metadata.deletionTimestamp === undefined) writes.push(released(kind, object, owner));
     } else if (controller === undefined && selected) {
-      if (metadata.deletionTimestamp !== undefined || owner.metadata.deletionTimestamp !== undefined) continue;
+      if (metadata.deletionTimestamp !== undefined || owner.metadata.deletionTimestamp !== undefined)
+        continue;
       const references = [...(metadata.ownerReferences ?? []), ownedBy(ownerKind, owner)];
       const adopted = { ...object, metadata: { ...metadata, ownerReferences: references } };
       writes.push({ verb: "update", kind, object: adopted });

@@ -55,7 +55,8 @@ export function reconcileReplicaSet(set: ReplicaSetObject, pods: readonly PodObj
   const minimum = set.spec.minReadySeconds ?? 0;
   const waits = active.flatMap((pod) => availableIn(pod, minimum, now) ?? []);
   const status = statusOf(set, owned, waits.filter((ms) => ms === 0).length);
-  if (!equal(status, set.status)) changes.push({ verb: "status", kind: REPLICA_SETS, object: { ...set, status } });
+  if (!equal(status, set.status))
+    changes.push({ verb: "status", kind: REPLICA_SETS, object: { ...set, status } });
   const again = Math.min(...waits.filter((ms) => ms > 0));
   return { writes: changes, ...(Number.isFinite(again) ? { again } : {}) };
 }

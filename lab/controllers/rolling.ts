@@ -33,7 +33,8 @@ const share = (value: number | string, of: number, round: (n: number) => number)
   typeof value === "number" ? value : round((Number(value.replace(/%$/, "")) * of) / 100);
 
 /** The most pods that there may be. */
-export const mostPods = (deployment: DeploymentObject): number => wantedOf(deployment) + margins(deployment).surge;
+export const mostPods = (deployment: DeploymentObject): number =>
+  wantedOf(deployment) + margins(deployment).surge;
 
 /** What a new ReplicaSet begins with. */
 export function firstCount(deployment: DeploymentObject, others: readonly ReplicaSetObject[]): number {

@@ -6,7 +6,14 @@
  * left: the node with the fewest pods of the same owner, or without an owner of the same labels; then with the fewest
  * pods; then the first by name. Requests of CPU and memory do not count: the lab has neither.
  */
-import { compareNames, conditionOf, controllerOf, isTrue, type NodeObject, type PodObject } from "./objects.ts";
+import {
+  compareNames,
+  conditionOf,
+  controllerOf,
+  isTrue,
+  type NodeObject,
+  type PodObject,
+} from "./objects.ts";
 import { nodeMatches } from "./selector.ts";
 import { UNSCHEDULABLE, untolerated } from "./taints.ts";
 
@@ -44,13 +51,12 @@ export function placePod(
   };
   const [best] = fitting
     .map((node) => ({ name: node.metadata.name, load: load(node) }))
-    .sort(
-      (a, b) => a.load[0] - b.load[0] || a.load[1] - b.load[1] || compareNames(a.name, b.name),
-    );
+    .sort((a, b) => a.load[0] - b.load[0] || a.load[1] - b.load[1] || compareNames(a.name, b.name));
   return { node: best?.name ?? "" };
 }
 
-const isLive = ({ status }: PodObject): boolean => status?.phase !== "Succeeded" && status?.phase !== "Failed";
+const isLive = ({ status }: PodObject): boolean =>
+  status?.phase !== "Succeeded" && status?.phase !== "Failed";
 
 function isSibling(pod: PodObject, other: PodObject): boolean {
   if (other.metadata.namespace !== pod.metadata.namespace) return false;

@@ -1,5 +1,5 @@
 /** Selectors of labels and of nodes (Kubernetes documentation, "Labels and Selectors", "Assigning Pods to Nodes"). Pure. */
-import type { Expression, Labels, LabelSelector, NodeObject, NodeTerm, PodSpec } from "./objects.ts";
+import type { Expression, LabelSelector, Labels, NodeObject, NodeTerm, PodSpec } from "./objects.ts";
 
 /** An empty selector selects everything. */
 export function selects(selector: LabelSelector | undefined, labels: Labels | undefined): boolean {

@@ -11,7 +11,9 @@ const LENGTH = 10;
 
 /** The same for the same template; another one for each count of collisions. */
 export function templateHash(template: PodTemplate, collisions: number): string {
-  const digest = createHash("sha256").update(`${canonical(template)} ${collisions}`).digest();
+  const digest = createHash("sha256")
+    .update(`${canonical(template)} ${collisions}`)
+    .digest();
   return [...digest.subarray(0, LENGTH)].map((byte) => ALPHABET[byte % ALPHABET.length]).join("");
 }
 

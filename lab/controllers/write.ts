@@ -4,11 +4,28 @@ import type { ApiObject, PodObject } from "./objects.ts";
 
 /** Of one object's writes those after a failed one are not done: the object is looked at again. */
 export type Write =
-  | { readonly verb: "create"; readonly kind: Resource; readonly object: ApiObject; readonly event?: EventInput }
+  | {
+      readonly verb: "create";
+      readonly kind: Resource;
+      readonly object: ApiObject;
+      readonly event?: EventInput;
+    }
   /** Replaces the object, or its status, if nobody changed it since. */
-  | { readonly verb: "update" | "status"; readonly kind: Resource; readonly object: ApiObject; readonly event?: EventInput }
+  | {
+      readonly verb: "update" | "status";
+      readonly kind: Resource;
+      readonly object: ApiObject;
+      readonly event?: EventInput;
+    }
   /** Only that very object, by its uid. */
-  | { readonly verb: "delete"; readonly kind: Resource; readonly object: ApiObject; readonly event?: EventInput }
+  | {
+      readonly verb: "delete";
+      readonly kind: Resource;
+      readonly object: ApiObject;
+      /** 0: at once. Default: the object's own. */
+      readonly graceSeconds?: number;
+      readonly event?: EventInput;
+    }
   | { readonly verb: "bind"; readonly pod: PodObject; readonly node: string; readonly event?: EventInput }
   | { readonly verb: "event"; readonly event: EventInput };
 

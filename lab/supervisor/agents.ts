@@ -5,20 +5,21 @@ import { labPaths } from "../state.ts";
 import type { NodeStatus } from "../status.ts";
 import { KeepRunning } from "./keep-running.ts";
 import type { NodeNetwork } from "./node-network.ts";
+import type { NetworkFault } from "./node-runner.ts";
 import { pause } from "./wait.ts";
 
 /** The executable lies in a node's plugin directory by this name, which it looks at; the plugin's shim finds it there. */
 const WHOLE = "weft-loopback";
 const PLUGIN = "weft";
 const ASK_READY_MS = 5000;
+/** The network must have been unwell for this long before the node is said not to be ready. */
+const FAILING_MS = 3000;
 const ANSWER_MS = 2000;
 const GRACE_MS = 2000;
 
 export interface AgentOptions {
   readonly lab: string;
   readonly executable: string;
-  /** Directory of the lab's manifests: services are the agents' business. */
-  readonly manifests: string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly changed: () => void;
@@ -40,6 +41,9 @@ export class Agent {
   #since: number;
   #seenPid: number | undefined;
   #collected = false;
+  #networkState: NetworkFault;
+  /** Monotonic time since when the network has not been well. */
+  #failingSince: number | undefined;
 
   constructor(network: NodeNetwork, options: AgentOptions) {
     this.network = network;
@@ -57,10 +61,8 @@ export class Agent {
           name,
           "--root",
           paths.node(name),
-          "--cluster",
-          paths.cluster,
-          "--services",
-          options.manifests,
+          "--kubeconfig",
+          paths.agentKubeconfig,
           "--settings",
           paths.settings,
         ],
@@ -74,6 +76,16 @@ export class Agent {
 
   get process(): KeepRunning {
     return this.#process;
+  }
+  get ready(): boolean {
+    return this.#ready;
+  }
+  /** What the node says of its pods' network; undefined as long as nothing was seen. */
+  get networkState(): NetworkFault {
+    return this.#networkState;
+  }
+  get waitingFor(): string | undefined {
+    return this.#waitingFor;
   }
 
   start(): void {
@@ -131,6 +143,7 @@ export class Agent {
     while (!this.#stopped) {
       if (this.#process.process !== undefined) await this.#ask();
       if (!this.#collected && this.network.hasNetwork()) await this.#collectGarbage();
+      await this.#look();
       this.#nap = new AbortController();
       if (this.#stopped) return;
       await pause(clock, this.#ready ? ASK_READY_MS : askEveryMs, this.#nap.signal);
@@ -155,6 +168,22 @@ export class Agent {
     }
   }
 
+  /** A runtime asks the plugin. An agent that ends is back within a second, and the network stands meanwhile. */
+  async #look(): Promise<void> {
+    const { clock, changed } = this.#options;
+    const fault =
+      this.#ready && this.#collected ? await this.network.statusFault() : (this.#waitingFor ?? "");
+    const now = clock.monotonic();
+    if (fault === undefined) this.#failingSince = undefined;
+    else {
+      this.#failingSince ??= now;
+      if (now - this.#failingSince < FAILING_MS) return;
+    }
+    if (this.#networkState?.fault === fault && this.#networkState !== undefined) return;
+    this.#networkState = { fault };
+    changed();
+  }
+
   /** Once, before the node's first pod: nothing that an earlier supervisor attached is valid. */
   async #collectGarbage(): Promise<void> {
     try {
@@ -173,6 +202,8 @@ export class Agent {
       this.#ready = ready;
       this.#since = this.#options.clock.now();
       if (ready) this.#options.logger.info("agent ready", { node: this.network.node.name });
+      this.#waitingFor = waitingFor;
+      this.#options.changed();
     }
     this.#waitingFor = waitingFor;
   }

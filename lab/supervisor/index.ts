@@ -1,28 +1,56 @@
 /**
  * The supervisor: one process for each lab, for as long as the lab is up.
  *
- *   manifests/ --watchDirectory--> Pods --schedule--> PodRunner --CNI--> NodeNetwork (one a node)
- *       services and their slices in there are read by the agents themselves
- *                                                        |
- *   Agent (one a node) --ready-----------------> KeepRunning (containers)
+ *   manifests/ --Manifests--> API server <--watch, write-- Controllers: nodes for pods, Deployments, EndpointSlices ...
+ *                              (a process)  <--watch----- agents (a process on each node), controller (a process)
+ *                                  |   ^
+ *                          bound pods  | statuses, leases
+ *                                  v   |
+ *                             ApiPods, ApiNodes --> Pods --> PodRunner --CNI--> NodeNetwork (one a node)
  *
  *   lab.sock   GET /v1/status   GET /v1/pods   POST /v1/stop
  *
  * Its children are recorded in processes.json. One that was killed leaves them behind; the next supervisor ends
- * them, runs CNI DEL for every attachment in the nodes' caches, and starts the pods anew.
+ * them, runs CNI DEL for every attachment in the nodes' caches, and starts the pods anew: the same ones, for the API
+ * server has kept them.
  */
-import { chmodSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { resolve } from "node:path";
-import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
-import { type DirectoryWatch, watchDirectory } from "@weft/cluster";
+import {
+  createLogger,
+  describeError,
+  fdWriter,
+  isExists,
+  type Logger,
+  systemClock,
+  WeftError,
+} from "@weft/base";
+import {
+  type ApiClient,
+  createClient,
+  createEventRecorder,
+  type EventRecorder,
+  loadCredentials,
+  PODS,
+} from "@weft/cluster/client";
 import type { Pod } from "@weft/model";
+import { Controllers } from "../controllers/index.ts";
+import type { PodObject } from "../controllers/objects.ts";
+import { eventOf } from "../controllers/write.ts";
+import { writeAgentKubeconfig } from "../files.ts";
 import type { LabOptions } from "../options.ts";
 import { identify } from "../processes.ts";
 import { type LabProcess, labPaths, readRecord, writeProcesses } from "../state.ts";
 import type { LabStatus } from "../status.ts";
 import { type PlannedNode, planTopology, podNamespaceName } from "../topology.ts";
+import { SYSTEM_NAMESPACE } from "./agent-pods.ts";
 import { Agent } from "./agents.ts";
+import { ApiNodes } from "./api-nodes.ts";
+import { ApiPods } from "./api-pods.ts";
+import { ApiServer } from "./api-server.ts";
+import { ControllerProcess } from "./controller-process.ts";
 import { endLeftProcesses, LeftNamespaces } from "./leftovers.ts";
+import { Manifests } from "./manifests.ts";
 import { manageUnderlay } from "./network-manager.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { Pods } from "./pods.ts";
@@ -34,6 +62,10 @@ const RECORD_AFTER_MS = 20;
 /** Asking whether agents are ready must not keep many of them from becoming so. */
 const ASK_EVERY_MS = 50;
 const ASK_PER_NODE_MS = 5;
+/** Pods are spread over all nodes: so long one that does not come up is waited for. */
+const NODES_MS = 20_000;
+const NODES_PER_NODE_MS = 500;
+const CONTROLLER_MS = 1500;
 
 /** The program `weft lab supervise --name NAME`: runs until SIGTERM or POST /v1/stop. Throws "not-found". */
 export async function runSupervisor(lab: string, executable: string): Promise<void> {
@@ -55,50 +87,85 @@ export async function runSupervisor(lab: string, executable: string): Promise<vo
 class Supervisor {
   readonly #lab: string;
   readonly #labOptions: LabOptions;
-  readonly #executable: string;
-  readonly #manifests: string;
   readonly #logger: Logger;
   readonly #startedAt = Date.now();
+  readonly #server: ApiServer;
+  readonly #controller: ControllerProcess;
   readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #client: ApiClient;
+  readonly #recorders = new Map<string, EventRecorder>();
+  readonly #controllers: Controllers;
   readonly #pods: Pods;
+  readonly #apiPods: ApiPods;
+  readonly #apiNodes: ApiNodes;
+  readonly #manifests: Manifests;
   #left: LeftNamespaces | undefined;
-  #sourceErrors: readonly string[] = [];
-  #sourceWarnings: readonly string[] = [];
-  #watch: DirectoryWatch | undefined;
+  #waitingFor: string | undefined = "the API server is starting";
   #unmanage: (() => void) | undefined;
-  #server: Bun.Server<undefined> | undefined;
+  #control: Bun.Server<undefined> | undefined;
   #recordTimer: ReturnType<typeof setTimeout> | undefined;
+  #nodesTimer: ReturnType<typeof setTimeout> | undefined;
+  #controllerTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
 
   constructor(lab: string, options: LabOptions, executable: string, logger: Logger) {
     this.#lab = lab;
     this.#labOptions = options;
-    this.#executable = executable;
     this.#logger = logger;
     const clock = systemClock;
-    this.#manifests = resolve(options.manifests ?? labPaths(lab).manifests);
+    const paths = labPaths(lab);
     const changed = (): void => this.#changed();
+    const child = { lab, executable, clock, logger, changed };
+    this.#server = new ApiServer({ ...child, pods: options.pods });
+    this.#controller = new ControllerProcess(child);
     const agent = (node: PlannedNode): Agent =>
       new Agent(new NodeNetwork(lab, node), {
-        lab,
-        executable,
-        manifests: this.#manifests,
-        clock,
-        logger,
-        changed,
+        ...child,
+        changed: () => {
+          this.#changed();
+          this.#apiNodes.changed(node.name);
+        },
         askEveryMs: Math.max(ASK_EVERY_MS, options.nodes * ASK_PER_NODE_MS),
         collected: () => this.#left?.release(node.name),
       });
     this.#agents = new Map(planTopology(options).nodes.map((node) => [node.name, agent(node)]));
+    writeAgentKubeconfig(lab);
+    this.#client = createClient({
+      credentials: loadCredentials({ path: paths.agentKubeconfig }),
+      userAgent: "weft-lab",
+      // Nobody else is kept waiting by it: the server is this lab's own.
+      rateLimit: { qps: 1000, burst: 1000 },
+      logger,
+    });
+    const recorder = this.#recorder(`lab ${lab}`);
+    this.#controllers = new Controllers({ client: this.#client, recorder, clock, logger });
     this.#pods = new Pods(new Map([...this.#agents].map(([name, a]) => [name, a.network])), {
       lab,
       executable,
       clock,
+      client: this.#client,
       limit: new Limit(ATTACH_AT_ONCE),
-      changed,
+      changed: (key) => {
+        this.#changed();
+        this.#apiPods.changed(key);
+      },
       notReady: (node, pod) => this.#agents.get(node)?.notReadyForPods ?? this.#predecessorOf(pod),
+      event: (pod: PodObject, node, { type, reason, note }) =>
+        this.#recorder(node).record(eventOf(PODS, pod, type, reason, reason, note)),
+    });
+    this.#apiPods = new ApiPods({ controllers: this.#controllers, pods: this.#pods, clock, logger });
+    this.#apiNodes = new ApiNodes({ controllers: this.#controllers, agents: this.#agents, clock, logger });
+    this.#manifests = new Manifests({
+      directory: resolve(options.manifests ?? paths.manifests),
+      record: paths.imported,
+      client: this.#client,
+      clock,
+      logger,
+      changed,
     });
   }
 
+  /** Returns once it can be asked how the lab is; the lab comes up meanwhile. */
   async start(stop: () => void): Promise<void> {
     await endLeftProcesses(this.#lab, this.#logger);
     const nodes = [...this.#agents].map(([name, a]) => ({ name, cached: a.network.cachedNamespaces() }));
@@ -106,40 +173,105 @@ class Supervisor {
     this.#record();
     this.#serve(stop);
     this.#unmanage = manageUnderlay(planTopology(this.#labOptions), this.#logger);
-    for (const agent of this.#agents.values()) agent.start();
-    this.#watch = watchDirectory(this.#manifests, (rows) => {
-      this.#sourceErrors = rows.errors;
-      this.#sourceWarnings = rows.warnings;
-      for (const error of rows.errors) this.#logger.error("manifest", { error });
-      for (const warning of rows.warnings) this.#logger.warn("manifest", { warning });
-      this.#pods.update(rows.pods);
+    void this.#bringUp().catch((error) => {
+      this.#waitingFor = `the lab cannot be brought up: ${describeError(error)}`;
+      this.#logger.error("the lab cannot be brought up", { error: describeError(error) });
     });
-    this.#logger.info("lab is supervised", { lab: this.#lab, executable: this.#executable });
+    this.#logger.info("lab is supervised", { lab: this.#lab });
+  }
+
+  /** Agents take their time to start, and try again until the server is there. */
+  async #bringUp(): Promise<void> {
+    const serving = this.#server.start();
+    for (const agent of this.#agents.values()) agent.start();
+    if (!(await serving)) return;
+    await this.#makeNamespace();
+    this.#apiNodes.start();
+    this.#manifests.start();
+    await this.#controllers.start();
+    this.#apiPods.start();
+    this.#waitingFor = undefined;
+    const patience = Math.max(NODES_MS, this.#agents.size * NODES_PER_NODE_MS);
+    const schedule = (): void => {
+      clearTimeout(this.#nodesTimer);
+      this.#controllers.startScheduling();
+      // What it says is no news to anybody while the pods start.
+      this.#controllerTimer ??= setTimeout(() => this.#controller.process.start(), CONTROLLER_MS);
+    };
+    this.#nodesTimer = setTimeout(schedule, patience);
+    this.#controllers.nodes.listen(() => {
+      if (this.#apiNodes.ready) schedule();
+    });
+    if (this.#apiNodes.ready) schedule();
   }
 
   /** Stops containers and agents; namespaces and files stay for `down`, or for the next supervisor. */
   async stop(): Promise<void> {
-    this.#watch?.stop();
+    this.#stopped = true;
+    clearTimeout(this.#nodesTimer);
+    clearTimeout(this.#controllerTimer);
     this.#unmanage?.();
-    await this.#pods.stop();
+    await Promise.all([this.#manifests.stop(), this.#apiPods.stop(), this.#apiNodes.stop()]);
+    await Promise.all([this.#pods.stop(), this.#controller.stop()]);
     await Promise.all([...this.#agents.values()].map((agent) => agent.stop()));
+    await this.#controllers.stop();
+    await Promise.all([...this.#recorders.values()].map((recorder) => recorder.stop()));
+    this.#client.close();
+    await this.#server.stop();
     for (const agent of this.#agents.values()) agent.network.close();
     clearTimeout(this.#recordTimer);
     writeProcesses(this.#lab, []);
-    await this.#server?.stop(true);
+    await this.#control?.stop(true);
     this.#logger.info("lab is not supervised any more", { lab: this.#lab });
   }
 
   #status(): LabStatus {
+    const { process } = this.#server;
     return {
       name: this.#lab,
       options: this.#labOptions,
-      supervisor: { pid: process.pid, startedAt: this.#startedAt },
+      supervisor: { pid: globalThis.process.pid, startedAt: this.#startedAt },
+      api: {
+        kubeconfig: labPaths(this.#lab).kubeconfig,
+        pid: process.process?.pid,
+        restarts: process.restarts,
+        waitingFor: this.#server.fault ?? this.#waiting(),
+      },
       nodes: [...this.#agents.values()].map((agent) => agent.status()),
-      pods: this.#pods.status(),
-      sourceErrors: this.#sourceErrors,
-      sourceWarnings: this.#sourceWarnings,
+      pods: this.#apiPods.status(),
+      sourceErrors: this.#manifests.errors,
+      sourceWarnings: this.#manifests.warnings,
     };
+  }
+
+  #waiting(): string | undefined {
+    if (this.#waitingFor !== undefined) return this.#waitingFor;
+    if (!existsSync(labPaths(this.#lab).kubeconfig)) return "the API server has no kubeconfig yet";
+    if (!this.#manifests.settled) return "manifests are being given to the API server";
+    return this.#controllers.unsettled();
+  }
+
+  #recorder(instance: string): EventRecorder {
+    const held = this.#recorders.get(instance);
+    if (held !== undefined) return held;
+    const recorder = createEventRecorder({
+      client: this.#client,
+      controller: "weft.network/lab",
+      instance,
+      byNote: true,
+      logger: this.#logger,
+    });
+    this.#recorders.set(instance, recorder);
+    return recorder;
+  }
+
+  async #makeNamespace(): Promise<void> {
+    const body = { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } };
+    try {
+      await this.#client.request({ method: "POST", path: "/api/v1/namespaces", body });
+    } catch (error) {
+      if (!isExists(error)) throw error;
+    }
   }
 
   #serve(stop: () => void): void {
@@ -149,11 +281,11 @@ class Supervisor {
     } catch {
       // Was not there.
     }
-    this.#server = Bun.serve({
+    this.#control = Bun.serve({
       unix: socket,
       routes: {
         "/v1/status": { GET: () => Response.json(this.#status()) },
-        "/v1/pods": { GET: () => Response.json(this.#pods.status()) },
+        "/v1/pods": { GET: () => Response.json(this.#apiPods.status()) },
         "/v1/stop": {
           POST: () => {
             stop();
@@ -173,6 +305,7 @@ class Supervisor {
   }
 
   #changed(): void {
+    if (this.#stopped) return;
     this.#recordTimer ??= setTimeout(() => {
       this.#recordTimer = undefined;
       this.#record();
@@ -180,16 +313,15 @@ class Supervisor {
   }
 
   #record(): void {
-    const self = identify(process.pid);
-    const processes: LabProcess[] =
-      self === undefined ? [] : [{ ...self, kind: "supervisor", name: this.#lab }];
-    for (const [name, agent] of this.#agents) {
-      const p = agent.process.process;
-      if (p !== undefined) processes.push({ ...p, kind: "agent", name });
-    }
-    for (const { name, process } of this.#pods.processes()) {
-      if (process.process !== undefined) processes.push({ ...process.process, kind: "container", name });
-    }
+    const processes: LabProcess[] = [];
+    const add = (kind: LabProcess["kind"], name: string, p: ReturnType<typeof identify>): void => {
+      if (p !== undefined) processes.push({ ...p, kind, name });
+    };
+    add("supervisor", this.#lab, identify(process.pid));
+    add("server", this.#lab, this.#server.process.process);
+    add("controller", this.#lab, this.#controller.process.process);
+    for (const [name, agent] of this.#agents) add("agent", name, agent.process.process);
+    for (const { name, process } of this.#pods.processes()) add("container", name, process.process);
     writeProcesses(this.#lab, processes);
   }
 }

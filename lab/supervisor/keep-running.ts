@@ -3,13 +3,15 @@
  * that it does not last. It leads a process group of its own, so that what it has started ends with it.
  */
 import { closeSync, openSync } from "node:fs";
+import { constants } from "node:os";
 import { type Clock, describeError } from "@weft/base";
 import { spawnIn } from "@weft/kernel/netns";
 import { identify, type ProcessIdentity, terminate } from "../processes.ts";
 import { Backoff } from "./wait.ts";
 
 export interface Command {
-  readonly argv: readonly string[];
+  /** A function is asked at each start. */
+  readonly argv: readonly string[] | (() => readonly string[]);
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Descriptor of the namespace, open until the command is stopped. */
   readonly namespace: { readonly fd: number };
@@ -21,6 +23,17 @@ export interface KeepRunningOptions {
   readonly clock: Clock;
   /** After each start, end, and failed start. */
   readonly changed: () => void;
+  /** Whether it is started again after that end; always by default. */
+  readonly again?: (end: End) => boolean;
+}
+
+/** How it ended, with times in milliseconds since the epoch. */
+export interface End {
+  /** 128 + signal when a signal ended it. */
+  readonly exitCode: number;
+  readonly signal: NodeJS.Signals | undefined;
+  readonly startedAt: number;
+  readonly endedAt: number;
 }
 
 /** Having run for so long counts as success: the next wait is the shortest again. */
@@ -35,6 +48,8 @@ export class KeepRunning {
   #wanted = false;
   #restarts = 0;
   #lastExit: string | undefined;
+  #lastEnd: End | undefined;
+  #startedAt = 0;
   #startError: string | undefined;
 
   constructor(command: Command, options: KeepRunningOptions) {
@@ -51,6 +66,17 @@ export class KeepRunning {
   }
   get lastExit(): string | undefined {
     return this.#lastExit;
+  }
+  get lastEnd(): End | undefined {
+    return this.#lastEnd;
+  }
+  /** When it was started last, in milliseconds since the epoch. */
+  get startedAt(): number {
+    return this.#startedAt;
+  }
+  /** It does not run, and will be started again. */
+  get waits(): boolean {
+    return this.#cancelRestart !== undefined;
   }
   /** Why it could not be started, while it waits to be tried again. */
   get startError(): string | undefined {
@@ -71,11 +97,18 @@ export class KeepRunning {
     if (this.#process !== undefined) await terminate([this.#process], graceMs, true);
   }
 
+  /** Ends the process that runs now; what follows is as if it had ended by itself. */
+  async kill(graceMs: number): Promise<void> {
+    if (this.#process !== undefined) await terminate([this.#process], graceMs, true);
+  }
+
   #spawn(): void {
-    const { argv, environment, namespace, log } = this.#command;
+    const { environment, namespace, log } = this.#command;
     const { clock, changed } = this.#options;
     const started = clock.monotonic();
+    let argv: readonly string[] = [];
     try {
+      argv = typeof this.#command.argv === "function" ? this.#command.argv() : this.#command.argv;
       const output = openSync(log, "a", 0o600);
       try {
         const child = spawnIn(namespace, [...argv], {
@@ -87,17 +120,25 @@ export class KeepRunning {
           detached: true,
         });
         this.#process = identify(child.pid);
+        this.#startedAt = clock.now();
         this.#startError = undefined;
         child.exited.then(() => {
           endGroup(child.pid);
           const { exitCode, signalCode } = child;
-          this.#ended(started, signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`);
+          const signal = signalCode as NodeJS.Signals | null;
+          this.#lastEnd = {
+            exitCode: signal === null ? (exitCode ?? 0) : 128 + (constants.signals[signal] ?? 0),
+            signal: signal ?? undefined,
+            startedAt: this.#startedAt,
+            endedAt: clock.now(),
+          };
+          this.#ended(started, signal === null ? `exit code ${exitCode}` : `signal ${signal}`);
         });
       } finally {
         closeSync(output);
       }
     } catch (error) {
-      this.#startError = `cannot start ${argv[0]}: ${describeError(error)}`;
+      this.#startError = `cannot start ${argv[0] ?? "it"}: ${describeError(error)}`;
       this.#ended(started, undefined);
       return;
     }
@@ -108,7 +149,9 @@ export class KeepRunning {
     const { clock, changed } = this.#options;
     this.#process = undefined;
     if (exit !== undefined) this.#lastExit = exit;
-    if (this.#wanted) {
+    const isLast =
+      exit !== undefined && this.#lastEnd !== undefined && this.#options.again?.(this.#lastEnd) === false;
+    if (this.#wanted && !isLast) {
       if (clock.monotonic() - started >= STEADY_MS) this.#backoff.reset();
       this.#cancelRestart = clock.setTimeout(() => {
         this.#cancelRestart = undefined;

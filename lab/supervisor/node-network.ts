@@ -6,7 +6,7 @@
  *   detach   DEL of everything that the cache has of the container -> namespace removed
  */
 import { existsSync } from "node:fs";
-import { compareIp, isExists, prefixIp, WeftError } from "@weft/base";
+import { compareIp, describeError, isExists, prefixIp, WeftError } from "@weft/base";
 import { type NetworkConfigurationList, parseNetworkConfigurationList } from "@weft/cni";
 import {
   type AttachmentSpec,
@@ -81,6 +81,16 @@ export class NodeNetwork {
   /** True once the node has a network for pods: its agent has written the configuration. */
   hasNetwork(): boolean {
     return loadConfigurationLists(labPaths(this.#lab).conflistDirectory(this.node.name)).lists.length > 0;
+  }
+
+  /** What STATUS of the node's network says; undefined when it can take pods, or is too old to know STATUS. */
+  async statusFault(): Promise<string | undefined> {
+    try {
+      await this.#runtime.status(this.#network());
+      return undefined;
+    } catch (error) {
+      return describeError(error);
+    }
   }
 
   /** DEL of everything cached, then GC: no attachment is valid. To be done before the first `attach`. */

@@ -1,15 +1,26 @@
-/** One pod on its node: its network first, then its containers, until it is to go. */
+/**
+ * One pod on its node: its network first, then its containers, until it is to go. What a kubelet is to a pod.
+ *
+ *   start      network (again until it works) -> containers -> probes
+ *   terminate  preStop, SIGTERM, SIGKILL after the grace -> CNI DEL (again until it works)
+ */
 import { mkdirSync } from "node:fs";
+import { constants } from "node:os";
 import { type Clock, describeError } from "@weft/base";
+import { podOfObject } from "@weft/cluster";
 import { namedPath } from "@weft/kernel/netns";
 import type { Pod } from "@weft/model";
+import type { ContainerStatus as ApiContainerStatus, Handler, PodObject } from "../controllers/objects.ts";
 import { type ContainerCommand, containerCommand } from "../images.ts";
-import { listensOn } from "../processes.ts";
 import { labPaths } from "../state.ts";
-import type { ContainerStatus, PodStatus } from "../status.ts";
+import type { PodStatus } from "../status.ts";
 import { podNamespaceName } from "../topology.ts";
-import { KeepRunning } from "./keep-running.ts";
+import { type RestartPolicy, RunningContainer } from "./container.ts";
+import { honoured } from "./honoured.ts";
+import type { KeepRunning } from "./keep-running.ts";
 import type { NodeNetwork, Sandbox } from "./node-network.ts";
+import { type PodView, phaseOf, podStatusOf, type RunView } from "./pod-status.ts";
+import { type ProbePlace, runProbe } from "./probe-run.ts";
 import { Backoff, type Limit, pause } from "./wait.ts";
 
 export interface PodRunnerOptions {
@@ -22,92 +33,118 @@ export interface PodRunnerOptions {
   readonly changed: () => void;
   /** Why the node cannot take the pod yet; undefined when it can. */
   readonly notReady: (node: string, pod: Pod) => string | undefined;
+  readonly event: (pod: PodObject, node: string, event: PodEvent) => void;
 }
 
+export interface PodEvent {
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly note: string;
+}
+
+/** For what is ended without anybody having said how long it may take. */
 const GRACE_MS = 2000;
 /** How often a node that cannot take pods yet is asked again. */
-const NODE_WAIT_MS = 50;
-
-interface RunningContainer {
-  readonly name: string;
-  readonly image: string;
-  readonly ports: readonly number[];
-  readonly process: KeepRunning;
-  /** Process that was seen listening on its ports. */
-  readyPid: number | undefined;
-}
+const NODE_WAIT_MS = 20;
 
 export class PodRunner {
-  readonly pod: Pod;
-  readonly nodeName: string;
-  readonly #node: NodeNetwork | undefined;
+  readonly #object: PodObject;
+  readonly #node: NodeNetwork;
   readonly #options: PodRunnerOptions;
   readonly #abort = new AbortController();
+  /** Undefined when it could not be read, which its error says. */
+  #pod: Pod | undefined;
   #containers: readonly RunningContainer[] = [];
+  #place: ProbePlace | undefined;
   #sandbox: Sandbox | undefined;
-  #phase: PodStatus["phase"] = "Pending";
+  #phase: "Pending" | "Running" | "Terminating" = "Pending";
+  readonly #takenAt: number;
   #since: number;
   #error: string | undefined;
   #hopeless = false;
+  #instance = "";
   #running: Promise<void> | undefined;
 
-  constructor(pod: Pod, nodeName: string, node: NodeNetwork | undefined, options: PodRunnerOptions) {
-    this.pod = pod;
-    this.nodeName = nodeName;
+  constructor(object: PodObject, node: NodeNetwork, options: PodRunnerOptions) {
+    this.#object = object;
     this.#node = node;
     this.#options = options;
-    this.#since = options.clock.now();
+    this.#takenAt = options.clock.now();
+    this.#since = this.#takenAt;
+  }
+
+  get uid(): string {
+    return this.#object.metadata.uid ?? "";
+  }
+  get isTerminating(): boolean {
+    return this.#phase === "Terminating";
   }
 
   start(): void {
     this.#running ??= this.#run();
   }
 
-  /** Stops the containers; with `detach` also takes down the network, trying until DEL succeeds or `hurry` aborts. */
-  async stop(detach: boolean, hurry: AbortSignal): Promise<void> {
-    this.#abort.abort();
-    this.#enter("Terminating");
-    await this.#running;
-    await Promise.all(this.#containers.map(({ process }) => process.stop(GRACE_MS)));
+  /** Ends it within `graceMs`, and takes down its network, trying until DEL succeeds or `hurry` aborts. */
+  async terminate(graceMs: number, hurry: AbortSignal): Promise<void> {
+    await this.#end(graceMs, true);
     const backoff = new Backoff();
-    while (detach && this.#sandbox !== undefined && this.#node !== undefined) {
+    while (this.#sandbox !== undefined && this.#pod !== undefined) {
       try {
-        await this.#node.detach(this.pod, this.#sandbox);
+        await this.#node.detach(this.#pod, this.#sandbox);
         this.#sandbox = undefined;
       } catch (error) {
         this.#error = `network: ${describeError(error)}`;
+        this.#event("Warning", "FailedKillPod", `error killing pod: ${this.#error}`);
         this.#options.changed();
         if (!(await pause(this.#options.clock, backoff.next(), hurry))) break;
       }
     }
   }
 
+  /** Ends the containers and leaves the network as it is. */
+  stop(): Promise<void> {
+    return this.#end(GRACE_MS, false);
+  }
+
+  /** Less time than was said before. */
+  hasten(graceMs: number): void {
+    for (const { process } of this.#containers) void process.kill(graceMs);
+  }
+
   /** Containers that run now. */
   processes(): { name: string; process: KeepRunning }[] {
-    return this.#containers.map(({ name, process }) => ({
-      name: `${this.pod.namespace}/${this.pod.name} ${name}`,
-      process,
-    }));
+    const { namespace, name } = this.#object.metadata;
+    return this.#containers.map((c) => ({ name: `${namespace}/${name} ${c.name}`, process: c.process }));
+  }
+
+  /** What the API is to say of it. */
+  apiStatus(object: PodObject, now: number): NonNullable<PodObject["status"]> {
+    return podStatusOf(object, this.#view(), now);
   }
 
   status(): PodStatus {
-    const { namespace, name, uid, hostNetwork } = this.pod;
-    const containers = this.#containers.map(containerStatus);
-    const ready = this.#phase === "Running" && this.#containers.every(isReady) && this.#containers.length > 0;
-    const failing = this.#containers.find((c) => c.process.process === undefined);
+    const { namespace = "default", name, uid = "" } = this.#object.metadata;
+    const containers = this.#containers.map((c) => c.status());
+    const { readinessGates, hostNetwork = false, nodeName } = this.#object.spec;
+    const view = this.#view();
+    const api = podStatusOf(this.#object, view, this.#takenAt);
+    const phase = this.isTerminating
+      ? "Terminating"
+      : (phaseOf(api.containerStatuses ?? [], view) as PodStatus["phase"]);
+    const isReady = this.#containers.length > 0 && this.#containers.every((c) => c.ready);
     return {
       namespace,
       name,
       uid,
-      node: this.nodeName,
+      node: nodeName,
       hostNetwork,
-      phase: this.#phase,
-      ready,
+      phase,
+      ready: phase === "Running" && isReady && readinessGates === undefined,
       podIPs: this.#sandbox?.addresses ?? [],
       containers:
         containers.length > 0
           ? containers
-          : this.pod.containers.map((c) => ({
+          : this.#object.spec.containers.map((c) => ({
               name: c.name,
               image: c.image,
               state: "waiting",
@@ -117,34 +154,91 @@ export class PodRunner {
             })),
       restarts: containers.reduce((sum, c) => sum + c.restarts, 0),
       since: this.#since,
-      error: this.#error ?? (failing === undefined ? undefined : failureOf(failing)),
+      error: this.#error ?? this.#containers.map((c) => c.fault).find((fault) => fault !== undefined),
       hopeless: this.#hopeless,
       namespacePath: this.#sandbox === undefined ? undefined : this.#namespacePath(),
       interface: this.#sandbox?.interface,
     };
   }
 
+  #view(): PodView {
+    const runs = new Map<string, RunView>(this.#containers.map((c) => [c.name, runViewOf(c)] as const));
+    return {
+      addresses: this.#sandbox?.addresses,
+      hostAddresses: this.#node.node.addresses,
+      runs,
+      error: this.#error,
+      hopeless: this.#hopeless,
+      takenAt: this.#takenAt,
+      instance: this.#instance,
+      carried: carriedOf(this.#object),
+    };
+  }
+
   async #run(): Promise<void> {
     try {
-      const node = this.#node;
-      if (node === undefined) throw new Error(`the lab has no node "${this.nodeName}"`);
+      const { pod, unhonoured } = podOfObject(this.#object);
+      this.#pod = pod;
+      const without = unhonoured.filter((path) => !honoured(path) && !DEFAULTED.test(path));
+      if (without.length > 0) {
+        this.#event("Warning", "FieldsWithoutEffect", `has no effect in the lab: ${without.join(", ")}`);
+      }
       // What cannot ever start is said before anything is made.
-      this.#commands([]);
-      if (!(await this.#attach(node)) || this.#sandbox === undefined) return;
-      this.#startContainers(this.#sandbox);
+      this.#commands(pod, []);
+      if (!(await this.#attach(pod)) || this.#sandbox === undefined) return;
+      this.#startContainers(pod, this.#sandbox);
     } catch (error) {
       this.#error = describeError(error);
       this.#hopeless = true;
+      this.#event("Warning", "Failed", `Error: ${this.#error}`);
       this.#options.changed();
     }
   }
 
+  async #end(graceMs: number, isWanted: boolean): Promise<void> {
+    this.#abort.abort();
+    this.#enter("Terminating");
+    await this.#running;
+    const end = performance.now() + graceMs;
+    await Promise.all(
+      this.#containers.map(async (c, i) => {
+        if (isWanted && c.process.process !== undefined) {
+          this.#event("Normal", "Killing", `Stopping container ${c.name}`);
+          const preStop = this.#object.spec.containers[i]?.lifecycle?.preStop;
+          if (preStop !== undefined && graceMs > 0) await this.#preStop(preStop, i, graceMs);
+        }
+        await c.stop(Math.max(0, end - performance.now()));
+      }),
+    );
+    this.#options.changed();
+  }
+
+  /** Its time counts for the grace. */
+  async #preStop(handler: Handler, index: number, graceMs: number): Promise<void> {
+    const container = this.#object.spec.containers[index];
+    if (this.#place === undefined || container === undefined) return;
+    if (handler.sleep !== undefined) {
+      const stop = new AbortController();
+      const ended = this.#containers[index]?.process;
+      const ms = Math.min(graceMs, handler.sleep.seconds * 1000);
+      const end = performance.now() + ms;
+      while (performance.now() < end && ended?.process !== undefined) {
+        await pause(this.#options.clock, Math.min(100, end - performance.now()), stop.signal);
+      }
+      return;
+    }
+    const { ok, message } = await runProbe(handler, container, this.#place, graceMs);
+    if (!ok) this.#event("Warning", "FailedPreStopHook", message);
+  }
+
   /** False when aborted. */
-  async #attach(node: NodeNetwork): Promise<boolean> {
+  async #attach(pod: Pod): Promise<boolean> {
     const { clock, limit, notReady, changed } = this.#options;
+    const node = this.#node;
+    const name = node.node.name;
     const backoff = new Backoff();
     for (;;) {
-      const reason = this.pod.hostNetwork ? undefined : notReady(this.nodeName, this.pod);
+      const reason = pod.hostNetwork ? undefined : notReady(name, pod);
       if (reason !== undefined) {
         this.#error = reason;
         if (!(await pause(clock, NODE_WAIT_MS, this.#abort.signal))) return false;
@@ -152,57 +246,92 @@ export class PodRunner {
       }
       try {
         await limit.run(async () => {
-          if (!this.#abort.signal.aborted) this.#sandbox = await node.attach(this.pod);
+          if (!this.#abort.signal.aborted) this.#sandbox = await node.attach(pod);
         });
         this.#error = undefined;
         return this.#sandbox !== undefined;
       } catch (error) {
         this.#error = `network: ${describeError(error)}`;
+        this.#event(
+          "Warning",
+          "FailedCreatePodSandBox",
+          `Failed to create pod sandbox: ${describeError(error)}`,
+        );
         changed();
       }
       if (!(await pause(clock, backoff.next(), this.#abort.signal))) return false;
     }
   }
 
-  #startContainers(sandbox: Sandbox): void {
+  #startContainers(pod: Pod, sandbox: Sandbox): void {
     if (this.#abort.signal.aborted) return;
-    const { lab, clock, changed } = this.#options;
-    const logs = labPaths(lab).podLogs(this.pod.namespace, this.pod.name);
+    const { lab, clock } = this.#options;
+    const logs = labPaths(lab).podLogs(pod.namespace, pod.name);
     mkdirSync(logs, { recursive: true, mode: 0o700 });
-    const commands = this.#commands(sandbox.addresses);
-    this.#containers = this.pod.containers.map((container, i) => {
-      const { argv, environment, ports } = commands[i] as ContainerCommand;
-      const process = new KeepRunning(
-        {
-          argv,
-          environment: { ...baseEnvironment(), ...environment },
-          namespace: sandbox.namespace,
-          log: `${logs}/${container.name}.log`,
-        },
-        { clock, changed },
-      );
-      return { name: container.name, image: container.image, ports, process, readyPid: undefined };
+    this.#instance = crypto.randomUUID().slice(0, 8);
+    const commands = this.#commands(pod, sandbox.addresses);
+    const { restartPolicy = "Always", terminationGracePeriodSeconds: grace = 30 } = this.#object.spec;
+    if ([...carriedOf(this.#object).values()].some((c) => c.state.running !== undefined)) {
+      const note = "Pod sandbox changed, it will be killed and re-created.";
+      this.#event("Normal", "SandboxChanged", note);
+    }
+    this.#containers = this.#object.spec.containers.map((container, i) => {
+      const command = commands[i] as ContainerCommand;
+      const environment = { ...baseEnvironment(), ...command.environment };
+      const place: ProbePlace = {
+        node: this.#node.namespace,
+        pod: sandbox.namespace,
+        addresses: sandbox.addresses,
+        environment,
+      };
+      this.#place ??= place;
+      return new RunningContainer({
+        container,
+        command: { ...command, environment },
+        policy: restartPolicy as RestartPolicy,
+        graceMs: grace * 1000,
+        namespace: sandbox.namespace,
+        place,
+        log: `${logs}/${container.name}.log`,
+        clock,
+        changed: () => this.#options.changed(),
+        event: (type, reason, note) => this.#event(type, reason, note),
+      });
     });
     this.#enter("Running");
-    for (const { process } of this.#containers) process.start();
+    for (const container of this.#containers) container.start();
   }
 
-  #commands(addresses: readonly string[]): ContainerCommand[] {
-    const place = { node: this.nodeName, addresses };
-    return this.pod.containers.map((c) => containerCommand(this.pod, c, place, this.#options.executable));
+  #commands(pod: Pod, addresses: readonly string[]): ContainerCommand[] {
+    const place = { node: this.#node.node.name, addresses };
+    return pod.containers.map((c) => containerCommand(pod, c, place, this.#options.executable));
   }
 
-  #enter(phase: PodStatus["phase"]): void {
+  #event(type: "Normal" | "Warning", reason: string, note: string): void {
+    this.#options.event(this.#object, this.#node.node.name, { type, reason, note });
+  }
+
+  #enter(phase: "Running" | "Terminating"): void {
     this.#phase = phase;
     this.#since = this.#options.clock.now();
     this.#options.changed();
   }
 
   #namespacePath(): string {
-    if (this.pod.hostNetwork && this.#node !== undefined) return namedPath(this.#node.node.namespace);
-    return namedPath(podNamespaceName(this.#options.lab, this.pod.namespace, this.pod.name));
+    const { hostNetwork } = this.#object.spec;
+    if (hostNetwork === true) return namedPath(this.#node.node.namespace);
+    const { namespace = "default", name } = this.#object.metadata;
+    return namedPath(podNamespaceName(this.#options.lab, namespace, name));
   }
 }
+
+/** Fields that the server itself fills in: nobody asked for them. */
+const DEFAULTED =
+  /^spec\.(dnsPolicy|enableServiceLinks|securityContext|schedulerName|priority|preemptionPolicy)$|\.(imagePullPolicy|terminationMessagePath|terminationMessagePolicy|resources)$/;
+
+/** Of the same pod as an earlier supervisor left it. */
+const carriedOf = ({ status }: PodObject): ReadonlyMap<string, ApiContainerStatus> =>
+  new Map((status?.containerStatuses ?? []).map((c) => [c.name, c]));
 
 /** What a container gets besides its own environment: nothing of the supervisor's. */
 const baseEnvironment = (): Record<string, string> => ({
@@ -211,19 +340,19 @@ const baseEnvironment = (): Record<string, string> => ({
   LANG: "C.UTF-8",
 });
 
-function isReady(container: RunningContainer): boolean {
-  const pid = container.process.process?.pid;
-  if (pid === undefined) return false;
-  if (container.readyPid !== pid && listensOn(pid, container.ports)) container.readyPid = pid;
-  return container.readyPid === pid;
-}
-
-function containerStatus({ name, image, process }: RunningContainer): ContainerStatus {
-  const { process: running, restarts, lastExit } = process;
-  const state = running !== undefined ? "running" : lastExit === undefined ? "waiting" : "exited";
-  return { name, image, state, pid: running?.pid, restarts, lastExit };
-}
-
-function failureOf({ name, process }: RunningContainer): string {
-  return `container ${name}: ${process.startError ?? `ended with ${process.lastExit ?? "nothing"}, and is started again`}`;
+function runViewOf(c: RunningContainer): RunView {
+  const { process, lastEnd, restarts, startError, startedAt } = c.process;
+  const { signal } = lastEnd ?? {};
+  return {
+    runningSince: process === undefined ? undefined : startedAt,
+    lastEnd:
+      lastEnd === undefined
+        ? undefined
+        : { ...lastEnd, signal: signal === undefined ? undefined : constants.signals[signal] },
+    over: c.over !== undefined,
+    restarts,
+    started: c.started,
+    ready: c.ready,
+    startError,
+  };
 }

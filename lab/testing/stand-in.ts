@@ -1,16 +1,20 @@
 /**
- * A stand-in for the weft executable in the lab's own tests: an agent that is ready at once and writes a
- * configuration for the reference plugins ptp and host-local, which give pods addresses out of their node's
+ * A stand-in for the weft executable in the lab's own tests: the real API server and controller, and an agent that is
+ * ready at once and writes a configuration for the reference plugins ptp and host-local, which give pods addresses out of their node's
  * ranges. Pods of different nodes do not reach one another with it; that is not what these tests are about.
  */
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readDirectory } from "@weft/cluster";
+import { createClient, getObject, loadCredentials, NODES } from "@weft/cluster/client";
+import type { NodeObject } from "../controllers/objects.ts";
 import { runSupervisor } from "../supervisor/index.ts";
 import { runEcho } from "../workloads/echo.ts";
 
 /** Where Debian's containernetworking-plugins are. */
 export const REFERENCE_PLUGINS = "/usr/lib/cni";
+
+/** The real program, for what needs no stand-in. */
+const PROGRAM = join(import.meta.dir, "../../apps/cli/main.ts");
 
 /** Writes the executable and returns its path. Like the real one it looks at the name that it is called by. */
 export function writeStandIn(directory: string): string {
@@ -27,6 +31,7 @@ if [ -n "$CNI_COMMAND" ]; then
   echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS $CNI_ARGS" >> ${directory}/calls
   CNI_PATH=${REFERENCE_PLUGINS} exec ${REFERENCE_PLUGINS}/ptp
 fi
+case "$1" in server | controller) exec ${process.execPath} ${PROGRAM} "$@" ;; esac
 exec ${process.execPath} ${import.meta.path} ${path} "$@"
 `,
   );
@@ -38,7 +43,9 @@ async function agent(words: readonly string[]): Promise<void> {
   const option = (name: string): string => words[words.indexOf(`--${name}`) + 1] ?? "";
   const root = option("root");
   const node = option("node");
-  const ranges = readDirectory(option("cluster")).blocks.filter((b) => b.node === node);
+  const client = createClient({ credentials: loadCredentials({ path: option("kubeconfig") }) });
+  const { spec } = await getObject<NodeObject>(client, NODES, { name: node });
+  const ranges = (spec?.["podCIDRs"] ?? []) as readonly string[];
   const conflist = {
     cniVersion: "1.0.0",
     name: "stand-in",
@@ -48,7 +55,7 @@ async function agent(words: readonly string[]): Promise<void> {
         ipam: {
           type: "host-local",
           dataDir: `${root}/var/lib/ipam`,
-          ranges: ranges.map(({ prefix }) => [{ subnet: prefix }]),
+          ranges: ranges.map((subnet) => [{ subnet }]),
         },
       },
     ],

@@ -87,7 +87,9 @@ export function combine(files: readonly FileRows[]): ManifestRows {
 }
 
 function sourcesOf(objects: readonly ManifestObject[]): Pick<ManifestRows, "sources"> {
-  const sources = objects.flatMap(({ key, place, value }) => (value === undefined ? [] : [{ key, place, value }]));
+  const sources = objects.flatMap(({ key, place, value }) =>
+    value === undefined ? [] : [{ key, place, value }],
+  );
   return sources.length === 0 ? {} : { sources };
 }
 

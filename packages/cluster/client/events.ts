@@ -42,6 +42,8 @@ export interface EventRecorderOptions {
   readonly controller: string;
   /** Name of the node or pod: at most 128 characters. */
   readonly instance: string;
+  /** Events with another note are others; by default the note does not count, and the first of a series stays. */
+  readonly byNote?: boolean;
   readonly clock?: Clock;
   readonly logger?: Logger;
 }
@@ -107,7 +109,7 @@ class Recorder implements EventRecorder {
       return;
     }
     const now = this.#clock.now();
-    const key = seriesKey(input);
+    const key = this.#keyOf(input);
     const known = this.#series.get(key);
     if (known !== undefined && now - known.last < SERIES_WINDOW) {
       known.count++;
@@ -191,7 +193,7 @@ class Recorder implements EventRecorder {
   #lost(series: Series, count: number, error: unknown): void {
     this.#dropped += count - series.written;
     // An event that the server has removed, after an hour by default, begins anew; so does one it never took.
-    if (series.written === 0 || hasCode(error, "not-found")) this.#series.delete(seriesKey(series.input));
+    if (series.written === 0 || hasCode(error, "not-found")) this.#series.delete(this.#keyOf(series.input));
     series.written = count;
     this.#logger.warn("an event was not written", {
       about: `${series.input.regarding.kind} ${series.input.regarding.name}`,
@@ -216,6 +218,11 @@ class Recorder implements EventRecorder {
     };
   }
 
+  #keyOf(input: EventInput): string {
+    const key = seriesKey(input);
+    return this.#options.byNote === true ? `${key}\n${input.note}` : key;
+  }
+
   #bucketOf(about: ObjectReference): TokenBucket {
     const key = referenceKey(about);
     for (const [other, bucket] of this.#buckets) if (bucket.full) this.#buckets.delete(other);
@@ -237,7 +244,7 @@ class Recorder implements EventRecorder {
 const referenceKey = ({ apiVersion, kind, namespace = "", name, uid = "" }: ObjectReference): string =>
   [apiVersion, kind, namespace, name, uid].join("\n");
 
-/** What makes two events the same. The note is left out: it often has a number or an address in it. */
+/** What makes two events the same. The note is left out, unless asked for: it often has a number or an address in it. */
 const seriesKey = ({ regarding, related, type, reason, action }: EventInput): string =>
   [referenceKey(regarding), related === undefined ? "" : referenceKey(related), type, reason, action].join(
     "\n",

@@ -35,7 +35,7 @@ export interface ResourceWatchOptions<Row> {
   readonly pageSize?: number;
   /** Milliseconds without a byte after which a connection is given up, 300,000 by default. */
   readonly idleLimit?: number;
-  /** 800 ms, doubling to 30 s by default. */
+  /** 800 ms, doubling to 30 s by default; to a unix socket 50 ms, doubling to 1 s. */
   readonly backoff?: Backoff;
   readonly clock?: Clock;
   readonly random?: () => number;

@@ -58,6 +58,10 @@ const UNREADABLE = 4;
 /** A server that starts may not know all of its kinds yet. */
 const SAID_ABSENT = 3;
 
+const BACKOFF = { first: 800, cap: 30_000 };
+/** A server on a socket of this machine has few clients, and is back soon. */
+const LOCAL_BACKOFF = { first: 50, cap: 1000 };
+
 class Reflector<Row> implements ResourceWatch {
   readonly ready: Promise<void>;
   readonly #options: ResourceWatchOptions<Row>;
@@ -137,7 +141,8 @@ class Reflector<Row> implements ResourceWatch {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    const { backoff = { first: 800, cap: 30_000 }, random = Math.random } = this.#options;
+    const { client, random = Math.random } = this.#options;
+    const { backoff = client.server.startsWith("unix:") ? LOCAL_BACKOFF : BACKOFF } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
       let patience = 0;
