@@ -5,8 +5,8 @@ import { labNamespaces, removeNamespaces } from "./build.ts";
 import { type LabIo, requireRoot } from "./io.ts";
 import { withLock } from "./lock.ts";
 import { parseLabName } from "./options.ts";
-import { bootId, isAlive, namespaceIdentity, processesIn, terminate } from "./processes.ts";
-import { type LabRecord, listLabs, readProcesses, readRecord, removeStateDirectory } from "./state.ts";
+import { bootId, isAlive, namespaceIdentity, processesIn, processesWith, terminate } from "./processes.ts";
+import { type LabRecord, listLabs, outsideCommands, readProcesses, readRecord, removeStateDirectory } from "./state.ts";
 
 /** The supervisor stops its containers first, which may take their grace period. */
 const SUPERVISOR_GRACE_MS = 6000;
@@ -55,10 +55,11 @@ export async function tearDown(lab: string): Promise<Removed> {
   };
 }
 
-/** Everything that runs in a namespace of the lab, shells of its users too. */
+/** Everything that runs in a namespace of the lab, shells of its users too; and what it has outside of them. */
 function processesOf(lab: string): ReturnType<typeof processesIn> {
   const identities = labNamespaces(lab).map((name) => namespaceIdentity(namedPath(name)));
-  return processesIn(new Set(identities.filter((id) => id !== undefined)));
+  const inside = processesIn(new Set(identities.filter((id) => id !== undefined)));
+  return [...inside, ...outsideCommands(lab).flatMap(processesWith)];
 }
 
 /** A record that cannot be read keeps nobody from removing the lab. */

@@ -84,6 +84,24 @@ export function processesIn(identities: ReadonlySet<string>): ProcessIdentity[] 
   return found;
 }
 
+/** All processes that have these words one after the other in their command line, except this one. */
+export function processesWith(words: readonly string[]): ProcessIdentity[] {
+  const found: ProcessIdentity[] = [];
+  for (const entry of readdirSync("/proc")) {
+    if (!/^[1-9][0-9]*$/.test(entry) || Number(entry) === process.pid) continue;
+    let line: string;
+    try {
+      line = readFileSync(`/proc/${entry}/cmdline`, "utf8");
+    } catch {
+      continue;
+    }
+    if (!`\0${line}`.includes(`\0${words.join("\0")}\0`)) continue;
+    const p = identify(Number(entry));
+    if (p !== undefined) found.push(p);
+  }
+  return found;
+}
+
 /** True if somebody in the process's network namespace listens on all of these TCP ports. */
 export function listensOn(pid: number, ports: readonly number[]): boolean {
   const LISTEN = "0A";

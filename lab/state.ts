@@ -112,6 +112,18 @@ export function readRecord(lab: string): LabRecord | undefined {
   return { options: parseLabOptions(options), bootId, createdAt, built, executable, ...port };
 }
 
+/**
+ * Words of the command lines of a lab's processes that are in no namespace of its own: by these they are found also when
+ * nobody wrote them down, for no other lab has these paths.
+ */
+export function outsideCommands(lab: string): readonly (readonly string[])[] {
+  const { server, agentKubeconfig } = labPaths(lab);
+  return [
+    ["server", "--data", server],
+    ["controller", "--kubeconfig", agentKubeconfig],
+  ];
+}
+
 /** Changes the record of a lab that has one. */
 export function changeRecord(lab: string, change: Partial<LabRecord>): void {
   const record = readRecord(lab);

@@ -2,8 +2,8 @@
 import type { Logger } from "@weft/base";
 import { deleteNamed, namedPath } from "@weft/kernel/netns";
 import { labNamespaces } from "../build.ts";
-import { isAlive, namespaceIdentity, processesIn, terminate } from "../processes.ts";
-import { readProcesses } from "../state.ts";
+import { isAlive, namespaceIdentity, processesIn, processesWith, terminate } from "../processes.ts";
+import { outsideCommands, readProcesses } from "../state.ts";
 import { namespaceName } from "../topology.ts";
 
 const GRACE_MS = 1000;
@@ -13,9 +13,10 @@ export async function endLeftProcesses(lab: string, logger: Logger): Promise<voi
   const recorded = readProcesses(lab).filter((p) => p.pid !== process.pid && isAlive(p));
   const pods = podNamespaces(lab).map((name) => namespaceIdentity(namedPath(name)));
   const inPods = processesIn(new Set(pods.filter((id) => id !== undefined)));
-  if (recorded.length + inPods.length === 0) return;
-  logger.info("ending what an earlier supervisor left", { processes: recorded.length + inPods.length });
-  await Promise.all([terminate(recorded, GRACE_MS, true), terminate(inPods, GRACE_MS)]);
+  const others = [...inPods, ...outsideCommands(lab).flatMap(processesWith)];
+  if (recorded.length + others.length === 0) return;
+  logger.info("ending what an earlier supervisor left", { processes: recorded.length + others.length });
+  await Promise.all([terminate(recorded, GRACE_MS, true), terminate(others, GRACE_MS)]);
 }
 
 /**

@@ -181,6 +181,16 @@ export class Manifests {
   }
 }
 
+/** Fields of a Service that the server keeps when they are not said any more. */
+const KEPT: readonly string[] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
+
+function needsNew(kind: string, patch: object, wanted: object, current: object): boolean {
+  const specOf = (object: object): Readonly<Record<string, unknown>> =>
+    (object as { spec?: Readonly<Record<string, unknown>> }).spec ?? {};
+  if (kind === "Pod") return !includes(specOf(current), specOf(wanted));
+  return kind === "Service" && KEPT.some((field) => specOf(patch)[field] === null);
+}
+
 /** "apps/v1 Deployment default/web" */
 function identityOf(value: Readonly<Record<string, unknown>>): string {
   const { name, namespace = "" } = value["metadata"] as { name: string; namespace?: string };

@@ -16,7 +16,9 @@ export function threeWay(before: Fields, wanted: Fields, current: Fields): Field
       const former = before[field];
       const inner = threeWay(isFields(former) ? former : {}, value, held);
       if (inner !== undefined) patch[field] = inner;
-    } else if (value !== null && value !== undefined && !includes(held, value)) patch[field] = value;
+    } else if (value !== null && value !== undefined && (!includes(held, value) || isChanged(before[field], value))) {
+      patch[field] = value;
+    }
   }
   for (const field of Object.keys(before)) {
     const gone = wanted[field] === undefined || wanted[field] === null;
@@ -24,6 +26,10 @@ export function threeWay(before: Fields, wanted: Fields, current: Fields): Field
   }
   return Object.keys(patch).length === 0 ? undefined : patch;
 }
+
+/** A list is one value: what was taken out of one of its items goes with a new list only. */
+const isChanged = (before: unknown, wanted: unknown): boolean =>
+  Array.isArray(wanted) && before !== undefined && !Bun.deepEquals(before, wanted);
 
 /** True when `held` has all of `wanted`: what the server has filled in besides is no difference. */
 export function includes(held: unknown, wanted: unknown): boolean {
