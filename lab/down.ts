@@ -6,7 +6,14 @@ import { type LabIo, requireRoot } from "./io.ts";
 import { withLock } from "./lock.ts";
 import { parseLabName } from "./options.ts";
 import { bootId, isAlive, namespaceIdentity, processesIn, processesWith, terminate } from "./processes.ts";
-import { type LabRecord, listLabs, outsideCommands, readProcesses, readRecord, removeStateDirectory } from "./state.ts";
+import {
+  type LabRecord,
+  listLabs,
+  outsideCommands,
+  readProcesses,
+  readRecord,
+  removeStateDirectory,
+} from "./state.ts";
 
 /** The supervisor stops its containers first, which may take their grace period. */
 const SUPERVISOR_GRACE_MS = 6000;

@@ -162,10 +162,7 @@ export class Manifests {
 
   /** False when only a new object can be so: a pod, or an address that may not change. Throws what the server refuses. */
   async #patched(place: ImportPlace, patch: object, wanted: object, current: object): Promise<boolean> {
-    if (
-      place.kind === "Pod" &&
-      !includes((current as { spec?: unknown }).spec, (wanted as { spec?: unknown }).spec)
-    ) {
+    if (needsNew(place.kind, patch, wanted, current)) {
       await this.#api.check(place, wanted);
       return false;
     }

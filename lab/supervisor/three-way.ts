@@ -16,7 +16,11 @@ export function threeWay(before: Fields, wanted: Fields, current: Fields): Field
       const former = before[field];
       const inner = threeWay(isFields(former) ? former : {}, value, held);
       if (inner !== undefined) patch[field] = inner;
-    } else if (value !== null && value !== undefined && (!includes(held, value) || isChanged(before[field], value))) {
+    } else if (
+      value !== null &&
+      value !== undefined &&
+      (!includes(held, value) || isChanged(before[field], value))
+    ) {
       patch[field] = value;
     }
   }
