@@ -66,7 +66,12 @@ async function applyOne(
     else cache?.put(answer);
     return undefined;
   }
-  const answer = await put(write.verb, client, kind, following(object, versions.get(key)));
+  const answer = await put(
+    write.verb,
+    client,
+    kind,
+    following(object, write.verb === "create" ? undefined : versions.get(key)),
+  );
   versions.set(key, answer.metadata.resourceVersion);
   cache?.put(answer);
   return answer;

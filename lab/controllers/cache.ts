@@ -81,9 +81,10 @@ export class Cache<T extends ApiObject> {
     this.#set(object as T);
   }
 
-  /** What an object will be once the watch tells: a pod that was bound to a node. */
+  /** What an object will be once the watch tells: a pod that was bound to a node. Unless it has told already. */
   assume(object: T): void {
-    this.#set(object, true);
+    const held = this.#objects.get(keyOf(object.metadata));
+    if (held !== undefined && versionOf(held) === versionOf(object)) this.#set(object, true);
   }
 
   /** The server has removed it. */

@@ -73,12 +73,12 @@ export class ApiNodes {
     this.#pods.add(node);
   }
 
-  /** Every node of the lab is ready, as the API has it. */
-  get ready(): boolean {
+  /** Nodes of the lab that are not ready, as the API has it. */
+  get unready(): readonly string[] {
     const { controllers, agents } = this.#o;
-    return [...agents.keys()].every((name) => {
+    return [...agents.keys()].filter((name) => {
       const node = controllers.nodes.get(name);
-      return node !== undefined && isTrue(conditionOf(node, "Ready"));
+      return node === undefined || !isTrue(conditionOf(node, "Ready"));
     });
   }
 

@@ -200,9 +200,9 @@ class Supervisor {
     };
     this.#nodesTimer = setTimeout(schedule, patience);
     this.#controllers.nodes.listen(() => {
-      if (this.#apiNodes.ready) schedule();
+      if (this.#apiNodes.unready.length === 0) schedule();
     });
-    if (this.#apiNodes.ready) schedule();
+    if (this.#apiNodes.unready.length === 0) schedule();
   }
 
   /** Stops containers and agents; namespaces and files stay for `down`, or for the next supervisor. */
@@ -248,6 +248,8 @@ class Supervisor {
     if (this.#waitingFor !== undefined) return this.#waitingFor;
     if (!existsSync(labPaths(this.#lab).kubeconfig)) return "the API server has no kubeconfig yet";
     if (!this.#manifests.settled) return "manifests are being given to the API server";
+    const unready = this.#apiNodes.unready;
+    if (unready.length > 0) return `the API does not have these nodes as ready: ${unready.join(", ")}`;
     return this.#controllers.unsettled();
   }
 

@@ -327,7 +327,7 @@ export class PodRunner {
 
 /** Fields that the server itself fills in: nobody asked for them. */
 const DEFAULTED =
-  /^spec\.(dnsPolicy|enableServiceLinks|securityContext|schedulerName|priority|preemptionPolicy)$|\.(imagePullPolicy|terminationMessagePath|terminationMessagePolicy|resources)$/;
+  /^metadata\.generateName$|^spec\.(dnsPolicy|enableServiceLinks|securityContext|schedulerName|priority|preemptionPolicy)$|\.(imagePullPolicy|terminationMessagePath|terminationMessagePolicy|resources)$/;
 
 /** Of the same pod as an earlier supervisor left it. */
 const carriedOf = ({ status }: PodObject): ReadonlyMap<string, ApiContainerStatus> =>
