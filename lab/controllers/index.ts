@@ -197,9 +197,8 @@ export class Controllers implements Applier {
     // Who begins to watch gives every node the whole time again.
     const heardAt = this.#heard.get(name) ?? now;
     this.#heard.set(name, heardAt);
-    const lease = this.#leases.get(`${LEASE_NAMESPACE}/${name}`);
     const pods = this.pods.all().filter(({ spec }) => spec.nodeName === name);
-    return reconcileNode({ node, lease, heardAt, pods }, now);
+    return reconcileNode({ node, heardAt, pods }, now);
   }
 
   #follow(deployments: Queue, sets: Queue, services: Queue, nodes: Queue): void {

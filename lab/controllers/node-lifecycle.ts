@@ -14,11 +14,9 @@ import {
   conditionOf,
   equal,
   isTrue,
-  type LeaseObject,
   type NodeObject,
   type PodObject,
   type Taint,
-  timeOf,
   timestamp,
   withCondition,
 } from "./objects.ts";
@@ -30,7 +28,6 @@ const OURS: readonly string[] = [NOT_READY, UNREACHABLE, NETWORK_UNAVAILABLE, UN
 
 export interface NodeState {
   readonly node: NodeObject;
-  readonly lease: LeaseObject | undefined;
   /** Milliseconds since the epoch when its lease was last seen to change, or the node was first seen. */
   readonly heardAt: number;
   /** Pods that are bound to it. */
@@ -68,7 +65,8 @@ export function reconcileNode({ node, heardAt, pods }: NodeState, now: number): 
       event,
     });
   }
-  const status = isSilent ? "Unknown" : (ready?.status ?? "Unknown");
+  // One that is only being set up has said nothing yet, and gets no pods for that reason.
+  const status = isSilent ? "Unknown" : (ready?.status ?? "");
   const taints = taintsOf(node, status, now);
   if (!equal(taints, node.spec?.taints ?? [])) {
     const { taints: _, ...spec } = node.spec ?? {};
@@ -78,7 +76,7 @@ export function reconcileNode({ node, heardAt, pods }: NodeState, now: number): 
   let again = isSilent ? Number.POSITIVE_INFINITY : NODE_MONITOR_GRACE_MS - silence;
   for (const pod of pods) {
     if (pod.metadata.deletionTimestamp !== undefined) continue;
-    if (status !== "True") writes.push(...unready(pod, now));
+    if (status === "Unknown" || status === "False") writes.push(...unready(pod, now));
     const left = mayStay(pod.spec, taints, now);
     if (left === 0) writes.push(eviction(pod));
     else again = Math.min(again, left);
@@ -92,7 +90,7 @@ function taintsOf(node: NodeObject, ready: string, now: number): Taint[] {
     wanted.push({ key, effect: "NoSchedule" }, { key, effect: "NoExecute" });
   };
   if (ready === "Unknown") both(UNREACHABLE);
-  else if (ready !== "True") both(NOT_READY);
+  else if (ready === "False") both(NOT_READY);
   if (isTrue(conditionOf(node, "NetworkUnavailable"))) {
     wanted.push({ key: NETWORK_UNAVAILABLE, effect: "NoSchedule" });
   }
@@ -127,6 +125,3 @@ const eviction = (pod: PodObject): Write => ({
     `Marking for deletion Pod ${pod.metadata.namespace}/${pod.metadata.name}`,
   ),
 });
-
-/** When a lease was renewed, by its own word. */
-export const renewedAt = (lease: LeaseObject | undefined): number => timeOf(lease?.spec?.renewTime);
