@@ -1,5 +1,5 @@
 /** Addresses of a node as it has them now: who reports a node asks its kernel, not the plan. */
-import { compareIp, describeError, type IpAddress, type Logger, prefixIp } from "@weft/base";
+import { describeError, type IpAddress, type Logger, prefixIp } from "@weft/base";
 import { namedPath } from "@weft/kernel/netns";
 import { openNamespace, watch } from "@weft/kernel/rtnetlink";
 import type { PlannedNode } from "../topology.ts";
@@ -22,7 +22,8 @@ export function watchAddresses(node: PlannedNode, changed: () => void, logger: L
     const current = (): readonly IpAddress[] => {
       try {
         const found = handle.addresses(UPLINK).map(({ address }) => prefixIp(address));
-        const own = found.filter((ip) => !/^fe[89ab]/.test(ip)).sort(compareIp);
+        // In the kernel's order: what it would send from comes first.
+        const own = found.filter((ip) => !/^fe[89ab]/.test(ip));
         const families = [own.find((ip) => !ip.includes(":")), own.find((ip) => ip.includes(":"))];
         const one = families.filter((ip) => ip !== undefined);
         return one.length > 0 ? one : node.addresses;
