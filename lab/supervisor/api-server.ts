@@ -72,7 +72,7 @@ export class ApiServer {
     try {
       const { apiSocket } = labPaths(this.#o.lab);
       const signal = AbortSignal.timeout(ANSWER_MS);
-      return (await fetch("http://server/readyz", { unix: apiSocket, signal })).ok;
+      return (await fetch("http://server/livez", { unix: apiSocket, signal })).ok;
     } catch {
       return false;
     }
