@@ -48,6 +48,7 @@ export class ApiNodes {
     });
   }
 
+  /** Nodes, and what is said of them. */
   start(): void {
     const { agents, logger } = this.#o;
     for (const [name, { network }] of agents) {
@@ -56,15 +57,23 @@ export class ApiNodes {
         watchAddresses(network.node, () => this.changed(name), logger),
       );
     }
-    for (const queue of [this.#nodes, this.#pods, this.#leases]) {
-      for (const node of this.#o.agents.keys()) queue.add(node);
-      queue.start();
-    }
+    this.#begin(this.#nodes);
+  }
+
+  /** Leases and agents' pods as well. */
+  startRest(): void {
+    this.#begin(this.#pods);
+    this.#begin(this.#leases);
   }
 
   async stop(): Promise<void> {
     for (const { stop } of this.#addresses.values()) stop();
     await Promise.all([this.#nodes, this.#pods, this.#leases].map((queue) => queue.stop()));
+  }
+
+  #begin(queue: Queue): void {
+    for (const node of this.#o.agents.keys()) queue.add(node);
+    queue.start();
   }
 
   /** An agent is not as it was. */

@@ -14,7 +14,7 @@ import { isMirror } from "./agent-pods.ts";
 import { type Pods, unplacedStatus } from "./pods.ts";
 
 /** What changes within this time is said in one write. */
-const GATHER_MS = 15;
+const GATHER_MS = 60;
 
 export interface ApiPodsOptions {
   readonly controllers: Controllers;

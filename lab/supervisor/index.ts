@@ -65,7 +65,9 @@ const ASK_PER_NODE_MS = 5;
 /** Pods are spread over all nodes: so long one that does not come up is waited for. */
 const NODES_MS = 20_000;
 const NODES_PER_NODE_MS = 500;
-const CONTROLLER_MS = 1500;
+/** What is no news to anybody while the pods start waits for so long: the controller, agents' pods, leases; events. */
+const LATER_MS = 1500;
+const EVENTS_MS = 1000;
 
 /** The program `weft lab supervise --name NAME`: runs until SIGTERM or POST /v1/stop. Throws "not-found". */
 export async function runSupervisor(lab: string, executable: string): Promise<void> {
@@ -105,7 +107,7 @@ class Supervisor {
   #control: Bun.Server<undefined> | undefined;
   #recordTimer: ReturnType<typeof setTimeout> | undefined;
   #nodesTimer: ReturnType<typeof setTimeout> | undefined;
-  #controllerTimer: ReturnType<typeof setTimeout> | undefined;
+  #laterTimer: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
   constructor(lab: string, options: LabOptions, executable: string, logger: Logger) {
@@ -195,8 +197,10 @@ class Supervisor {
     const schedule = (): void => {
       clearTimeout(this.#nodesTimer);
       this.#controllers.startScheduling();
-      // What it says is no news to anybody while the pods start.
-      this.#controllerTimer ??= setTimeout(() => this.#controller.process.start(), CONTROLLER_MS);
+      this.#laterTimer ??= setTimeout(() => {
+        this.#controller.process.start();
+        this.#apiNodes.startRest();
+      }, LATER_MS);
     };
     this.#nodesTimer = setTimeout(schedule, patience);
     this.#controllers.nodes.listen(() => {
@@ -209,7 +213,7 @@ class Supervisor {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#nodesTimer);
-    clearTimeout(this.#controllerTimer);
+    clearTimeout(this.#laterTimer);
     this.#unmanage?.();
     await Promise.all([this.#manifests.stop(), this.#apiPods.stop(), this.#apiNodes.stop()]);
     await Promise.all([this.#pods.stop(), this.#controller.stop()]);
@@ -261,6 +265,7 @@ class Supervisor {
       controller: "weft.network/lab",
       instance,
       byNote: true,
+      gather: EVENTS_MS,
       logger: this.#logger,
     });
     this.#recorders.set(instance, recorder);

@@ -133,11 +133,11 @@ export class Manifests {
     if (applied !== undefined && !applied.replacing && Bun.deepEquals(applied.value, wanted))
       return undefined;
     const place = await this.#api.placeOf(wanted);
+    // Mostly it is new, and the server says when it is not.
+    if (applied === undefined && (await this.#make(key, place, wanted))) return undefined;
     const current = await this.#api.get(place);
     if (current === undefined) {
-      const uid = await this.#api.create(place, wanted);
-      this.#record.set(key, { value: wanted, uid });
-      return undefined;
+      return (await this.#make(key, place, wanted)) ? undefined : GONE_EVERY_MS;
     }
     // One that is on its way out, ours or not, is waited for.
     if (current.metadata["deletionTimestamp"] !== undefined) return GONE_EVERY_MS;
@@ -149,6 +149,18 @@ export class Manifests {
     this.#record.set(key, { value: wanted, uid: current.metadata.uid ?? "", replacing: true });
     await this.#api.remove(place, current.metadata.uid ?? "");
     return GONE_EVERY_MS;
+  }
+
+  /** False when there is one of that name. */
+  async #make(key: string, place: ImportPlace, value: SourceObject["value"]): Promise<boolean> {
+    try {
+      const uid = await this.#api.create(place, value);
+      this.#record.set(key, { value, uid });
+      return true;
+    } catch (error) {
+      if (hasCode(error, "exists")) return false;
+      throw error;
+    }
   }
 
   async #remove({ value, uid }: Applied): Promise<void> {

@@ -38,7 +38,7 @@ export function labCommand(program: Command): void {
 
   const status = lab
     .command("status")
-    .description("nodes and pods of the lab")
+    .description("nodes and pods of the lab, and its kubeconfig")
     .option(...NAME)
     .option("--json", "everything, as JSON")
     .action((flags: { name: string; json?: boolean }) =>
@@ -104,7 +104,7 @@ function up(lab: Command): void {
     .option("--underlay <families>", "families of the network between nodes: ipv4, ipv6, dual", d.underlay)
     .option("--backend <name>", "how pods reach other nodes: auto, direct, vxlan", d.backend)
     .option("--hostile <what...>", "more trouble: forward-drop puts a foreign firewall on every node")
-    .option("--manifests <directory>", "directory of Pod manifests to run and watch (default: samples)")
+    .option("--manifests <directory>", "directory of manifests to give to the API server, and to watch (default: samples)")
     .action(async (flags: Record<string, unknown>) => {
       const control = new AbortController();
       const interrupt = (): void => {
@@ -122,7 +122,7 @@ function up(lab: Command): void {
     });
   example(
     command,
-    "weft lab up",
+    "weft lab up && export KUBECONFIG=/run/weft-lab/lab/kubeconfig && kubectl get nodes",
     "weft lab up --nodes 20 --racks 4 --backend vxlan",
     "weft lab up --name six --pods ipv6 --underlay ipv6",
   );

@@ -44,6 +44,8 @@ export interface EventRecorderOptions {
   readonly instance: string;
   /** Events with another note are others; by default the note does not count, and the first of a series stays. */
   readonly byNote?: boolean;
+  /** Milliseconds that the first event after a rest waits for others, 0 by default: events are never urgent. */
+  readonly gather?: number;
   readonly clock?: Clock;
   readonly logger?: Logger;
 }
@@ -141,6 +143,8 @@ class Recorder implements EventRecorder {
 
   /** One write after the other; ends when there is nothing to write, now or later. */
   async #work(): Promise<void> {
+    const { gather = 0 } = this.#options;
+    if (gather > 0 && !this.#stopped) await this.#idle(gather, false);
     for (;;) {
       const next = this.#next();
       if (next === undefined || this.#stopping.signal.aborted) break;
@@ -163,10 +167,12 @@ class Recorder implements EventRecorder {
     return best;
   }
 
-  /** Until that time is over, or something new came. */
-  async #idle(ms: number): Promise<void> {
+  /** Until that time is over, or the recorder is stopped, or something new came, if that is to count. */
+  async #idle(ms: number, byNews = true): Promise<void> {
     const waking = new AbortController();
-    this.#wake = () => waking.abort(new Error("woken"));
+    this.#wake = () => {
+      if (byNews || this.#stopped) waking.abort(new Error("woken"));
+    };
     await sleep(this.#clock, ms, waking.signal).catch(() => {});
     this.#wake = undefined;
   }
