@@ -2,8 +2,8 @@
  * All objects of one kind, as a watch has them, and as our own writes have just made them: a controller that wrote
  * something must not look at the state of before, or it would do it twice.
  *
- * An answer of the server is as good as an event: of two versions the newer one counts. What we have deleted stays away
- * until the watch has told of it.
+ * An answer of the server is as good as an event: of two versions the newer one counts. What is gone stays away: a uid
+ * is never used again.
  */
 import type { Clock, Logger } from "@weft/base";
 import {
@@ -25,6 +25,8 @@ export interface CacheOptions {
 /** The object before and after; the first time after a start all objects come, without `before`. */
 export type Listener<T> = (before: T | undefined, after: T | undefined) => void;
 
+/** Events and answers are late by moments: more does not go meanwhile. */
+const MOST_GONE = 4096;
 const NOTHING = new Map<string, never>();
 export class Cache<T extends ApiObject> {
   readonly #kind: Resource;
@@ -32,7 +34,7 @@ export class Cache<T extends ApiObject> {
   #watch: ResourceWatch | undefined;
   readonly #objects = new Map<string, T>();
   readonly #byNamespace = new Map<string, Map<string, T>>();
-  /** Uids of what we have deleted and the watch has not yet. */
+  /** Uids of what has gone last, in order: neither a late event nor a late answer brings it back. */
   readonly #gone = new Set<string>();
   readonly #listeners: Listener<T>[] = [];
 
@@ -92,7 +94,6 @@ export class Cache<T extends ApiObject> {
     const { uid } = object.metadata;
     const held = this.#objects.get(keyOf(object.metadata));
     if (held === undefined || held.metadata.uid !== uid) return;
-    if (uid !== undefined) this.#gone.add(uid);
     this.#unset(held);
   }
 
@@ -101,7 +102,6 @@ export class Cache<T extends ApiObject> {
   }
 
   #replace(objects: readonly T[]): void {
-    this.#gone.clear();
     const keys = new Set(objects.map(({ metadata }) => keyOf(metadata)));
     for (const held of this.all()) if (!keys.has(keyOf(held.metadata))) this.#unset(held);
     for (const object of objects) this.#set(object);
@@ -113,7 +113,7 @@ export class Cache<T extends ApiObject> {
       return;
     }
     const uid = before?.metadata.uid ?? "";
-    this.#gone.delete(uid);
+    this.#bury(uid);
     const held = before === undefined ? undefined : this.#objects.get(keyOf(before.metadata));
     if (held !== undefined && held.metadata.uid === uid) this.#unset(held);
   }
@@ -131,8 +131,18 @@ export class Cache<T extends ApiObject> {
     for (const listener of this.#listeners) listener(held, object);
   }
 
+  #bury(uid: string): void {
+    this.#gone.add(uid);
+    if (this.#gone.size <= MOST_GONE) return;
+    for (const oldest of this.#gone) {
+      this.#gone.delete(oldest);
+      return;
+    }
+  }
+
   #unset(held: T): void {
     const key = keyOf(held.metadata);
+    this.#bury(held.metadata.uid ?? "");
     this.#objects.delete(key);
     this.#byNamespace.get(held.metadata.namespace ?? "")?.delete(key);
     for (const listener of this.#listeners) listener(held, undefined);

@@ -5,7 +5,7 @@
  */
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { createClient, getObject, loadCredentials, NODES } from "@weft/cluster/client";
+import { type ApiClient, createClient, getObject, loadCredentials, NODES } from "@weft/cluster/client";
 import type { NodeObject } from "../controllers/objects.ts";
 import { runSupervisor } from "../supervisor/index.ts";
 import { runEcho } from "../workloads/echo.ts";
@@ -39,13 +39,24 @@ exec ${process.execPath} ${import.meta.path} ${path} "$@"
   return path;
 }
 
+/** As the real agent, it is there before the API server is. */
+async function rangesOf(node: string, client: ApiClient): Promise<readonly string[]> {
+  for (;;) {
+    try {
+      const { spec } = await getObject<NodeObject>(client, NODES, { name: node });
+      return (spec?.["podCIDRs"] ?? []) as readonly string[];
+    } catch {
+      await Bun.sleep(20);
+    }
+  }
+}
+
 async function agent(words: readonly string[]): Promise<void> {
   const option = (name: string): string => words[words.indexOf(`--${name}`) + 1] ?? "";
   const root = option("root");
   const node = option("node");
   const client = createClient({ credentials: loadCredentials({ path: option("kubeconfig") }) });
-  const { spec } = await getObject<NodeObject>(client, NODES, { name: node });
-  const ranges = (spec?.["podCIDRs"] ?? []) as readonly string[];
+  const ranges = await rangesOf(node, client);
   const conflist = {
     cniVersion: "1.0.0",
     name: "stand-in",

@@ -1,0 +1,88 @@
+/** The cache against the real API server: what answers and events tell, in whatever order they come. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { silentLogger, systemClock } from "@weft/base";
+import { PODS } from "@weft/cluster/client";
+import { Cache } from "./cache.ts";
+import type { PodObject } from "./objects.ts";
+import { startCluster, type TestCluster } from "./testing/cluster.ts";
+
+const PATH = "/api/v1/namespaces/default/pods";
+let cluster: TestCluster;
+let cache: Cache<PodObject>;
+const told: string[] = [];
+
+beforeAll(async () => {
+  cluster = await startCluster();
+  cache = new Cache<PodObject>(PODS, { client: cluster.client, clock: systemClock, logger: silentLogger });
+  cache.listen((before, after) =>
+    told.push(`${before?.metadata.name ?? "-"} ${after?.metadata.name ?? "-"}`),
+  );
+  await cache.start();
+});
+afterAll(async () => {
+  await cache.stop();
+  await cluster.stop();
+});
+
+const make = (name: string): Promise<PodObject> =>
+  cluster.request<PodObject>("POST", PATH, {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name },
+    // Nobody gives it a node: it goes at once when it is deleted.
+    spec: { schedulerName: "nobody", containers: [{ name: "c", image: "x" }] },
+  });
+const label = (name: string, n: string): Promise<PodObject> =>
+  cluster.request<PodObject>("PATCH", `${PATH}/${name}`, { metadata: { labels: { n } } });
+
+test("an answer counts at once, and its event is no news", async () => {
+  cache.put(await make("a"));
+  expect(cache.get("default/a")?.metadata.name).toBe("a");
+  const last = await make("b");
+  await cluster.until("b is told", () => cache.get("default/b"));
+  expect(told).toEqual(["- a", "- b"]);
+  expect(cache.inNamespace("default").map((p) => p.metadata.name)).toEqual(["a", "b"]);
+  expect(cache.get("default/b")).toEqual(last);
+});
+
+test("of two versions the newer one counts", async () => {
+  const older = await label("a", "1");
+  cache.put(await label("a", "2"));
+  cache.put(older);
+  expect(cache.get("default/a")?.metadata.labels).toEqual({ n: "2" });
+});
+
+test("a late answer does not bring back what is gone, nor does a late event what we removed", async () => {
+  const answer = await label("a", "3");
+  await cluster.request("DELETE", `${PATH}/a`);
+  await cluster.until("it is told", () => cache.get("default/a") === undefined);
+  cache.put(answer);
+  expect(cache.get("default/a")).toBeUndefined();
+
+  const b = await label("b", "1");
+  await cluster.request("DELETE", `${PATH}/b`);
+  cache.remove(b);
+  expect(cache.get("default/b")).toBeUndefined();
+  // Another one of the same name is another one.
+  cache.put(await make("b"));
+  expect(cache.get("default/b")?.metadata.uid).not.toBe(b.metadata.uid);
+  await make("c");
+  await cluster.until("all is told", () => cache.get("default/c"));
+  expect(
+    cache
+      .all()
+      .map((p) => p.metadata.name)
+      .sort(),
+  ).toEqual(["b", "c"]);
+});
+
+test("what is assumed gives way to what is told", async () => {
+  const pod = cache.get("default/c") as PodObject;
+  cache.assume({ ...pod, spec: { ...pod.spec, nodeName: "node1" } });
+  expect(cache.get("default/c")?.spec.nodeName).toBe("node1");
+  cache.put(await label("c", "1"));
+  expect(cache.get("default/c")?.spec.nodeName).toBeUndefined();
+  // Too late: the watch has told more since.
+  cache.assume({ ...pod, spec: { ...pod.spec, nodeName: "node1" } });
+  expect(cache.get("default/c")?.spec.nodeName).toBeUndefined();
+});
