@@ -6,9 +6,8 @@ import { inNetns, namedPath, openNetns } from "@weft/kernel/netns";
 import { tryStatus } from "./client.ts";
 import { type LabIo, requireRoot } from "./io.ts";
 import { parseLabName } from "./options.ts";
-import { podKey } from "./schedule.ts";
 import { labPaths, readRecord } from "./state.ts";
-import type { PodStatus } from "./status.ts";
+import { type PodStatus, podKey } from "./status.ts";
 import { planTopology } from "./topology.ts";
 
 export interface ExecTarget {

@@ -34,6 +34,9 @@ export interface PodStatus {
   readonly interface: string | undefined;
 }
 
+/** "namespace/name" */
+export const podKey = (pod: Pick<PodStatus, "namespace" | "name">): string => `${pod.namespace}/${pod.name}`;
+
 export interface NodeStatus {
   readonly name: string;
   readonly addresses: readonly string[];

@@ -60,6 +60,11 @@ export class Cache<T extends ApiObject> {
     return this.#watch.ready;
   }
 
+  /** Why the server cannot be asked, while it cannot. */
+  get fault(): string | undefined {
+    const { awaySince, lastError } = this.#watch?.status() ?? {};
+    return awaySince === undefined ? undefined : (lastError ?? "it does not answer");
+  }
   get kind(): Resource {
     return this.#kind;
   }

@@ -129,6 +129,11 @@ export class Controllers implements Applier {
     return this.#leases.get(key);
   }
 
+  /** Why the server cannot be asked, while it cannot. */
+  get fault(): string | undefined {
+    return this.#caches.map((cache) => cache.fault).find((fault) => fault !== undefined);
+  }
+
   /** What is still being made of Deployments, in a sentence; undefined when all have what they ask for. */
   unsettled(): string | undefined {
     const deployment = this.#deployments

@@ -13,7 +13,8 @@ let manifests: string;
 interface Fields {
   readonly metadata: { readonly name: string; readonly uid: string; readonly [field: string]: unknown };
   readonly spec: Readonly<Record<string, unknown>>;
-  readonly status: Readonly<Record<string, unknown>> & {
+  /** Of what has just been made there is none. */
+  readonly status?: Readonly<Record<string, unknown>> & {
     readonly phase?: string;
     readonly conditions?: readonly {
       readonly type: string;
@@ -42,7 +43,7 @@ const items = async (path: string): Promise<readonly Fields[]> =>
   (await api<{ items: readonly Fields[] }>(path)).items;
 const PODS = "/api/v1/namespaces/default/pods";
 const isReady = ({ status }: Fields): boolean =>
-  status.conditions?.find((c) => c.type === "Ready")?.status === "True";
+  status?.conditions?.find((c) => c.type === "Ready")?.status === "True";
 const write = (file: string, ...objects: readonly object[]): void =>
   writeFileSync(join(manifests, file), objects.map((o) => JSON.stringify(o)).join("\n---\n"));
 
@@ -133,7 +134,7 @@ test("a killed API server is back on its port; nothing is lost, and pods never n
   expect(after.nodes.map((n) => n.pid)).toEqual(before.nodes.map((n) => n.pid));
   await until("the restart is told", 15_000, async () => {
     const now = await items(PODS);
-    const told = now.find((p) => p.metadata.uid === first?.uid)?.status.containerStatuses?.[0]?.restartCount;
+    const told = now.find((p) => p.metadata.uid === first?.uid)?.status?.containerStatuses?.[0]?.restartCount;
     return now.length === pods.length && told === 1 && now.every(isReady);
   });
   // Agents have come back too: they learn of what is new.
@@ -161,7 +162,7 @@ test("a node whose network does not answer gets no pods, and its pods serve nobo
   try {
     await until("it is not ready", 30_000, async () => {
       const { spec, status } = await api("/api/v1/nodes/node2");
-      const ready = status.conditions?.find((c) => c.type === "Ready");
+      const ready = status?.conditions?.find((c) => c.type === "Ready");
       return (
         ready?.status === "False" &&
         JSON.stringify(spec["taints"] ?? "").includes("node.kubernetes.io/not-ready")
@@ -189,7 +190,7 @@ test("a node that nobody runs is unknown once its lease would have run out", asy
   await api("/api/v1/nodes", "POST", { apiVersion: "v1", kind: "Node", metadata: { name: "ghost" } });
   await until("it is unknown", 60_000, async () => {
     const { spec, status } = await api("/api/v1/nodes/ghost");
-    const ready = status.conditions?.find((c) => c.type === "Ready");
+    const ready = status?.conditions?.find((c) => c.type === "Ready");
     return ready?.status === "Unknown" && JSON.stringify(spec["taints"] ?? "").includes("unreachable");
   });
   await api("/api/v1/nodes/ghost", "DELETE");

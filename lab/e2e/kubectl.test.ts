@@ -229,8 +229,13 @@ describe.skipIf(program === undefined)("kubectl", () => {
   }, 120_000);
 
   test("what the lab does not have is said", async () => {
-    const logs = await kubectl.run("logs deployment/web");
-    expect(logs.code).not.toBe(0);
+    const pod =
+      "{apiVersion: v1, kind: Pod, metadata: {name: quiet}, spec: {containers: [{name: c, image: weft/pause}]}}";
+    await kubectl.ok("apply -f -", pod);
+    await kubectl.ok("wait --for=condition=Ready pod/quiet --timeout=30s");
+    expect((await kubectl.run("logs quiet")).stderr).toContain("use: weft lab logs POD");
+    const exec = await kubectl.run("exec quiet -- true");
+    expect([exec.code, exec.stderr]).toEqual([1, expect.stringContaining("use: weft lab exec POD")]);
     const job = "{apiVersion: batch/v1, kind: Job, metadata: {name: j}, spec: {}}";
     expect((await kubectl.run("apply --validate=false -f -", job)).stderr).toContain(
       'no matches for kind "Job"',

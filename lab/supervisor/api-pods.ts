@@ -9,7 +9,7 @@ import { apply, isOutrun } from "../controllers/apply.ts";
 import type { Controllers } from "../controllers/index.ts";
 import { equal, keyOf, type PodObject } from "../controllers/objects.ts";
 import { Queue } from "../controllers/queue.ts";
-import type { PodStatus } from "../status.ts";
+import { type PodStatus, podKey } from "../status.ts";
 import { isMirror } from "./agent-pods.ts";
 import { type Pods, unplacedStatus } from "./pods.ts";
 
@@ -70,14 +70,12 @@ export class ApiPods {
   status(): PodStatus[] {
     const { controllers, pods, clock } = this.#o;
     const running = pods.status();
-    const keys = new Set(running.map((p) => `${p.namespace}/${p.name}`));
+    const keys = new Set(running.map(podKey));
     const others = controllers.pods
       .all()
       .filter((pod) => !isMirror(pod) && !keys.has(keyOf(pod.metadata)))
       .map((pod) => unplacedStatus(pod, clock.now()));
-    return [...running, ...others].sort((a, b) =>
-      `${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1,
-    );
+    return [...running, ...others].sort((a, b) => (podKey(a) < podKey(b) ? -1 : 1));
   }
 
   async #write(key: string): Promise<undefined> {

@@ -250,6 +250,8 @@ class Supervisor {
 
   #waiting(): string | undefined {
     if (this.#waitingFor !== undefined) return this.#waitingFor;
+    const away = this.#controllers.fault;
+    if (away !== undefined) return `the API server does not answer: ${away}`;
     if (!existsSync(labPaths(this.#lab).kubeconfig)) return "the API server has no kubeconfig yet";
     if (!this.#manifests.settled) return "manifests are being given to the API server";
     const unready = this.#apiNodes.unready;

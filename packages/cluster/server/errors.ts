@@ -69,6 +69,15 @@ export const forbidden = (
 export const noSuchPath = (): Failure =>
   new Failure("not-found", 404, "NotFound", "the server could not find the requested resource");
 
+/** Of a pod: what somebody who runs it would answer. */
+export const noRuntime = (subresource: string): Failure =>
+  new Failure(
+    "unsupported",
+    405,
+    "MethodNotAllowed",
+    `this API server runs no pods, and has no ${subresource} of them; in a lab, use: weft lab ${subresource === "log" ? "logs" : "exec"} POD`,
+  );
+
 export const notFound = (resource: ResourceName, name: string): Failure =>
   new Failure(
     "not-found",

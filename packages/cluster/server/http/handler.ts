@@ -1,6 +1,6 @@
 /** One request of a resource: which operation it is, and its answer. */
 import { isNotFound } from "@weft/base";
-import { badRequest, methodNotAllowed, noSuchPath, notFound } from "../errors.ts";
+import { badRequest, methodNotAllowed, noRuntime, noSuchPath, notFound } from "../errors.ts";
 import { readPatch } from "../patch/patch.ts";
 import type { Registry } from "../registry.ts";
 import type { Context } from "../resource.ts";
@@ -64,6 +64,9 @@ export async function handleResource(
   if (subresource === "eviction" && resource === PODS) {
     if (method !== "POST") throw methodNotAllowed(method);
     return eviction(call, name);
+  }
+  if (resource === PODS && /^(log|exec|attach|portforward)$/.test(subresource ?? "")) {
+    throw noRuntime(subresource ?? "");
   }
   if (subresource !== undefined && (subresource !== "status" || resource.status === false))
     throw noSuchPath();
