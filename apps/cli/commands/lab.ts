@@ -104,7 +104,10 @@ function up(lab: Command): void {
     .option("--underlay <families>", "families of the network between nodes: ipv4, ipv6, dual", d.underlay)
     .option("--backend <name>", "how pods reach other nodes: auto, direct, vxlan", d.backend)
     .option("--hostile <what...>", "more trouble: forward-drop puts a foreign firewall on every node")
-    .option("--manifests <directory>", "directory of manifests to give to the API server, and to watch (default: samples)")
+    .option(
+      "--manifests <directory>",
+      "directory of manifests to give to the API server, and to watch (default: samples)",
+    )
     .action(async (flags: Record<string, unknown>) => {
       const control = new AbortController();
       const interrupt = (): void => {
