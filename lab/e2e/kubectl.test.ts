@@ -64,7 +64,9 @@ describe.skipIf(program === undefined)("kubectl", () => {
     const nodes = await kubectl.ok("get nodes -o wide");
     for (const name of ["node1", "node2", "node3"]) expect(nodes).toMatch(new RegExp(`${name} +Ready `));
     expect(nodes).toContain("198.18.2.11");
-    expect(await kubectl.ok("get pods -n weft-system")).toMatch(/weft-agent-node1 +1\/1 +Running/);
+    await kubectl.until("the agents are there", "get pods -n weft-system", (text) =>
+      ["node1", "node2", "node3"].every((n) => new RegExp(`weft-agent-${n} +1/1 +Running`).test(text)),
+    );
     expect(await kubectl.ok("get nodes -L topology.kubernetes.io/zone")).toMatch(/node3 .* rack2/);
     const status = await weft("lab", "status", "--name", lab.name);
     expect(status.stdout).toContain(`kubectl: export KUBECONFIG=/run/weft-lab/${lab.name}/kubeconfig`);
