@@ -14,7 +14,15 @@
  *   a loan      held in the lender's ledger, then granted; in the borrower's ledger, then given out; closed there,
  *               then returned; out of the object, then free in the lender's ledger
  */
-import { describeError, type Family, familyOf, type Prefix, prefixIp, WeftError } from "@weft/base";
+import {
+  compareIp,
+  describeError,
+  type Family,
+  familyOf,
+  type Prefix,
+  prefixIp,
+  WeftError,
+} from "@weft/base";
 import type { PoolsStatus, Workload } from "@weft/model";
 import type { BlockRecord } from "../pool-records.ts";
 import { Borrowing } from "./borrowing.ts";
@@ -130,7 +138,9 @@ export class PoolEngine {
 
   status(): PoolsStatus {
     const { ledger, known, node } = this.#p;
-    const records = ledger.pools.blocks();
+    const records = [...ledger.pools.blocks()].sort((a, b) =>
+      compareIp(prefixIp(a.prefix), prefixIp(b.prefix)),
+    );
     const usages = ledger.usage(records.map((r) => r.prefix));
     const held = ledger.pools.held();
     const failed = [...this.#failures].map(([what, { error }]) => `${what}: ${describeError(error)}`);
