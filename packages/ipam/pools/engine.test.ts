@@ -1,11 +1,13 @@
 /** Engines of a few nodes around a server in memory: claims, loans, tunnels, and what goes back. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { IpAddress, Prefix } from "@weft/base";
 import { WeftError } from "@weft/base";
 import { blockName, type IpPool } from "@weft/model";
 import { FakePoolApi } from "./fake.ts";
 import type { PoolTimes } from "./parts.ts";
 import { addressingOf, poolOf, World, type WorldNode } from "./testing/world.ts";
+
+setDefaultTimeout(60_000);
 
 let world: World;
 let api: FakePoolApi;
