@@ -6,6 +6,7 @@ const HONOURED: readonly RegExp[] = [
   /^spec\.(nodeSelector|affinity|tolerations|schedulerName)$/,
   /^spec\.containers\[\d+\]\.(livenessProbe|readinessProbe|startupProbe|lifecycle)$/,
   // The agents'.
+  /^metadata\.annotations\[weft\.network\/(pools|addresses)\]$/,
   /^spec\.containers\[\d+\]\.ports\[\d+\]\.(hostPort|hostIP)$/,
   // A Service's: slices are made of it.
   /^spec\.(selector|publishNotReadyAddresses|hostname|subdomain)$/,

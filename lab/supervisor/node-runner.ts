@@ -8,7 +8,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { release } from "node:os";
+import { availableParallelism, release, totalmem } from "node:os";
 import { LEASES, NODES } from "@weft/cluster/client";
 import type { Cache } from "../controllers/cache.ts";
 import { LEASE_NAMESPACE } from "../controllers/index.ts";
@@ -90,6 +90,8 @@ function nodeStatus(
   return {
     ...held,
     addresses,
+    capacity: capacity(),
+    allocatable: capacity(),
     nodeInfo: nodeInfo(),
     ...(conditions === undefined ? {} : { conditions }),
   };
@@ -129,6 +131,13 @@ function readyEvent(object: NodeObject, status: NonNullable<NodeObject["status"]
     `Node ${object.metadata.name} status is now: ${word}`,
   );
 }
+
+/** The machine's own: its nodes share it, and nothing is measured out. */
+const capacity = (): object => ({
+  cpu: `${availableParallelism()}`,
+  memory: `${Math.floor(totalmem() / 1024)}Ki`,
+  pods: "110",
+});
 
 let known: object | undefined;
 function nodeInfo(): object {

@@ -20,7 +20,10 @@ export function eventsOf(node: string, event: PoolEvent): EventInput[] {
     }
     case "borrowed": {
       const whom = event.pod === undefined ? "the end of its tunnels" : `pod ${event.pod}`;
-      const note = `node ${node} has no block left in pool ${event.pool}: ${event.address} of node ${event.lender} is on loan for ${whom}`;
+      const why = event.wanted
+        ? "its block is another node's"
+        : `node ${node} has no block left in pool ${event.pool}`;
+      const note = `${why}: ${event.address} of node ${event.lender} is on loan for ${whom}`;
       return [{ regarding, type: "Normal", reason: "AddressBorrowed", action, note }];
     }
     case "exhausted": {

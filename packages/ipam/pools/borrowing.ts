@@ -174,7 +174,14 @@ export class Borrowing {
       },
       tunnel ? [{ address, block: prefix, loan: undefined, node, pod: undefined }] : [],
     );
-    this.#p.tell({ type: "borrowed", address, pool: pool.name, lender: block.node ?? "", pod });
+    this.#p.tell({
+      type: "borrowed",
+      address,
+      pool: pool.name,
+      lender: block.node ?? "",
+      pod,
+      wanted: wanted !== undefined,
+    });
   }
 
   /** The block with the requests in it; undefined when there is none; a text when it is nobody's to ask. */

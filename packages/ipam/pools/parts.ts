@@ -46,6 +46,8 @@ export type PoolEvent =
       readonly pool: string;
       readonly lender: string;
       readonly pod: string | undefined;
+      /** It was this address that was asked for, and not any. */
+      readonly wanted: boolean;
     }
   | { readonly type: "exhausted"; readonly pool: IpPool; readonly used: number; readonly size: number }
   /** Another node has a block that pods here have addresses of. */
