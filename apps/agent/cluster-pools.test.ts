@@ -233,6 +233,8 @@ test("free blocks overlap none that is known, begin elsewhere for each node, and
   ]);
   expect(pools.freeBlocks("nope", 1)).toEqual({ prefixes: [], used: 0, size: 0 });
   // A report of another node is a number for whoever asks, and nothing that is told.
+  await eventually("all is watched", () => seen.pools?.current === true);
+  await Bun.sleep(200);
   const told = seen.order.length;
   api.put(BLOCKS, block("10.8.0.0/26", "node-b", {}, { used: 2, free: 60 }));
   await eventually("it is counted", () => pools.lenders("p").used === 7);
