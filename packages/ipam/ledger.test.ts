@@ -149,6 +149,21 @@ describe("the ledger's file", () => {
     fresh.close();
   });
 
+  test("of version 3, which remembered no holders, is brought to this one", () => {
+    const path = written();
+    const database = new Database(path);
+    database.run("DROP TABLE former");
+    database.run("PRAGMA user_version = 3");
+    database.close();
+    const ledger = openLedger(path);
+    const before = ledger.workloads().length;
+    ledger.allocate(request("late"), blocksOf("10.9.0.0/24"), []);
+    ledger.release("late");
+    expect(ledger.workloads()).toHaveLength(before);
+    expect(ledger.former().map((f) => f.containerId)).toEqual(["late"]);
+    ledger.close();
+  });
+
   test("of an earlier version that is damaged stays as it is", () => {
     const path = former();
     const database = new Database(path);

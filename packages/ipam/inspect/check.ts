@@ -299,9 +299,21 @@ function allocations(api: ApiState, now: number): CheckFinding[] {
 function ledgers(api: ApiState, agents: readonly NodeAddresses[], now: number): CheckFinding[] {
   const found: CheckFinding[] = [];
   const pods = Map.groupBy(podsWithAddresses(api), (p) => p.node);
+  // By name: of a static pod the runtime has another uid than the API. One of that name elsewhere is another pod.
+  const places = new Map(api.pods.map((p) => [podName(p), p.node]));
   for (const agent of agents) {
     const leases = new Map(agent.leases.map((l) => [l.address, l]));
     const held = new Set([...leases.keys(), ...agent.held.map((h) => h.address)]);
+    for (const { address, origin } of agent.leases) {
+      if (origin.pod === undefined || now - (origin.since ?? 0) < SETTLED_MS) continue;
+      if (places.get(origin.pod) === agent.node) continue;
+      found.push({
+        code: "lease-without-pod",
+        object: `address ${address}`,
+        message: `node ${agent.node} holds it for pod ${origin.pod}, which the API does not have there`,
+        remedy: `Its agent takes it back by itself once nothing of it lives: weft ipam show ${address}, and weft status on that node.`,
+      });
+    }
     for (const pod of pods.get(agent.node) ?? []) {
       if (now - pod.created < SETTLED_MS) continue;
       const own = pod.ips.filter((ip) => agent.ranges.some((r) => contains(r.prefix, ip)));

@@ -305,6 +305,13 @@ describe("check", () => {
       agent("n2", { leases: AGENT.leases.slice(1).map((l) => ({ ...l, origin: origin("n2", "x") })) }),
     ];
     expect(codes({ ...state(), api: undefined, agents: both })).toEqual(["address-twice address 10.5.0.3"]);
+    const elsewhere = API.pods.map((p) => (p.name === "a" ? { ...p, node: "n2", ips: [] } : p));
+    expect(codes(state({ pods: elsewhere }, [AGENT]))).toEqual(["lease-without-pod address 10.244.1.5"]);
+    expect(codes(state({ pods: API.pods.slice(1) }, [AGENT]))).toEqual([
+      "lease-without-pod address 10.244.1.5",
+    ]);
+    const young = AGENT.leases.map((l) => ({ ...l, origin: { ...l.origin, since: NOW - 1000 } }));
+    expect(codes(state({ pods: API.pods.slice(1) }, [{ ...AGENT, leases: young }]))).toEqual([]);
     const finding = {
       key: "k",
       code: "sandbox-lives" as const,
