@@ -88,8 +88,10 @@ export interface AuditStatus {
   /** End of the last round, milliseconds since the epoch; undefined: there was none yet. */
   readonly lastRun: number | undefined;
   readonly rounds: number;
-  /** CPU milliseconds that the last round took, in slices between which others run. */
+  /** Milliseconds that the last round took of the main thread, in slices between which others run. */
   readonly lastCost: number;
+  /** The longest of these slices since the agent started, milliseconds. */
+  readonly longestSlice: number;
   /** Settings: how long an attachment whose pod is gone from the API alone is left alone, seconds. */
   readonly leakGrace: number;
   /** Why the last round could not look, if it could not. */

@@ -81,6 +81,7 @@ export class Audit {
   #findings: readonly AuditFinding[] = [];
   #lastRun: number | undefined;
   #lastCost = 0;
+  #longestSlice = 0;
   #rounds = 0;
   #leftovers = 0;
   #error: string | undefined;
@@ -195,6 +196,7 @@ export class Audit {
       lastRun: this.#lastRun,
       rounds: this.#rounds,
       lastCost: Math.round(this.#lastCost * 10) / 10,
+      longestSlice: Math.round(this.#longestSlice * 10) / 10,
       leakGrace: this.#o.leakGrace(),
       error: this.#error,
       findings: this.#findings,
@@ -314,7 +316,9 @@ export class Audit {
     try {
       return work();
     } finally {
-      this.#lastCost += performance.now() - start;
+      const took = performance.now() - start;
+      this.#lastCost += took;
+      this.#longestSlice = Math.max(this.#longestSlice, took);
     }
   }
 }
