@@ -79,8 +79,8 @@ export function sourcesOf(where: IpamWhere): Sources {
 
 function labSources(lab: string): Sources {
   const agents = findAgents({ lab });
-  const { kubeconfig } = labPaths(lab) as { readonly kubeconfig?: string };
-  const client = kubeconfig !== undefined && existsSync(kubeconfig) ? apiClient({ kubeconfig }) : undefined;
+  const { kubeconfig } = labPaths(lab);
+  const client = existsSync(kubeconfig) ? apiClient({ kubeconfig }) : undefined;
   return { client, agents };
 }
 
