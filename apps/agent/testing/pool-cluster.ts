@@ -2,7 +2,7 @@
  * A cluster with pools for tests of whole executables: `weft server` on a unix socket, nodes whose agents have their
  * state from there, pools made Ready as the controller does it, and pods that the API knows as a kubelet's are known.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -83,7 +83,8 @@ export class PoolCluster {
     const unix = join(this.directory, "server/server.sock");
     await eventually("the server serves", async () => {
       try {
-        return (await fetch("http://server/readyz", { unix })).ok;
+        // The socket is there before certificates are made, and the kubeconfig after that.
+        return (await fetch("http://server/readyz", { unix })).ok && existsSync(this.kubeconfig);
       } catch {
         return false;
       }
