@@ -224,6 +224,15 @@ test("what is granted to an ADD that has given up goes back", async () => {
   expect(poor.ledger.pools.blocks()).toHaveLength(1);
 });
 
+test("an address that is taken is waited for as long as that may take, and then its holder is named", async () => {
+  const pool = poolOf("p", "10.0.0.0/24", 28);
+  const wish = (address: IpAddress) => addressingOf([pool], [address]);
+  const [a] = (await build(1, [pool], { wanted: 5_500 })) as [WorldNode];
+  const [address] = (await a.add("first", addressingOf([pool]))) as [IpAddress];
+  const error = await failure(a.add("second", wish(address)));
+  expect(error.message).toContain(`${address} is in use by pod default/first on node n0`);
+}, 30_000);
+
 test("what failed is no problem any more once it is not there", async () => {
   const pool = poolOf("p", "10.0.0.0/28", 28);
   const [a, b] = (await build(2, [pool])) as [WorldNode, WorldNode];

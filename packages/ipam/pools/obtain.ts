@@ -76,6 +76,8 @@ export class Obtaining {
         if (lacking === undefined) {
           const done = this.#take(wish, needs, until);
           if (typeof done === "object") return done;
+          // Nobody was faster: there is a time for this of its own.
+          if (done === "taken") round--;
           // Only now it is counted: mostly there is room.
           if (done === "full") lacking = needs.find((need) => !this.#hasRoom(need));
         }
