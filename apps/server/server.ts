@@ -10,11 +10,11 @@ import { join, resolve } from "node:path";
 import type { Logger } from "@weft/base";
 import { registerDefinitions } from "@weft/cluster/definitions";
 import { ApiServer, type ServiceSettings, unauthorized } from "@weft/cluster/server";
-import { type Certificates, loadCertificates } from "./certificates.ts";
+import type { Certificates } from "./certificates.ts";
 import { listenHttps } from "./https.ts";
 import { kubeconfigText, socketKubeconfigText } from "./kubeconfig.ts";
 import { replaceFile } from "./pair.ts";
-import { type CertificateState, keepCertificates } from "./renewal.ts";
+import type { CertificateState } from "./renewal.ts";
 import { listenSocket } from "./socket.ts";
 import { tokenCheck } from "./tokens.ts";
 
@@ -58,14 +58,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   try {
     await registerDefinitions((request) => api.handle(request));
-    let states: ReturnType<typeof keepCertificates>["states"] | undefined;
-    // First, because it needs nothing else: to make certificates takes half a second.
+    let states: (() => readonly CertificateState[]) | undefined;
+    // First, because it needs nothing else: to load what makes certificates, and to make them, takes half a second.
     const socket = resolve(options.socket ?? join(data, "server.sock"));
     const local = await listenSocket(socket, async (request) => {
       const response = await api.handle(request);
       return isHealth(request) && states !== undefined ? health(request, response, states()) : response;
     });
     stops.push(() => local.stop());
+    const [{ loadCertificates }, { keepCertificates }] = await Promise.all([
+      import("./certificates.ts"),
+      import("./renewal.ts"),
+    ]);
     const { every, now = Date.now } = options.renewal ?? {};
     const load = (): Promise<Certificates> =>
       loadCertificates(join(data, "pki"), hostsOf(address, options.names), now());
