@@ -6,3 +6,4 @@ export * from "./ip.ts";
 export * from "./logger.ts";
 export * from "./mac.ts";
 export * from "./prefix.ts";
+export * from "./random.ts";

@@ -3,6 +3,7 @@
  * for the same seed, in which every endpoint is at least once source and once destination and every ordered pair of
  * nodes occurs. That coverage is kept even where it alone needs more pairs than asked for.
  */
+import { seededRandom } from "@weft/base";
 
 /** What a choice of pairs needs to know of an endpoint. */
 export interface PairEndpoint {
@@ -31,7 +32,7 @@ export function choosePairs(endpoints: readonly PairEndpoint[], maxPairs: number
     return { pairs, total, sampled: false };
   }
 
-  const random = generator(seed);
+  const random = seededRandom(seed);
   const size = endpoints.length;
   const chosen = new Set<number>();
   const choose = (a: number, b: number): void => {
@@ -122,18 +123,6 @@ function countTestable(endpoints: readonly PairEndpoint[]): number {
   const with6 = count((e) => e.families.has(6));
   const withBoth = count((e) => e.families.has(4) && e.families.has(6));
   return with4 ** 2 + with6 ** 2 - withBoth ** 2;
-}
-
-/** Mulberry32: 32 bits of state, uniform in [0, 1), the same everywhere for the same seed. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }
 
 /** 0 to size-1 in random order (Fisher and Yates). */

@@ -4,7 +4,7 @@
  * Other sizes: WEFT_LEAK_PODS=60 WEFT_LEAK_SHARE=0.8 WEFT_LEAK_SEED=7 ./test apps/agent/audit/leaks.test.ts
  */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { parseMac, parsePrefix } from "@weft/base";
+import { parseMac, parsePrefix, seededRandom } from "@weft/base";
 import { openLedger } from "@weft/ipam";
 import { ROUTE_PROTOCOL } from "@weft/kernel";
 import type { AddressOrigin, AuditFinding, Workload } from "@weft/model";
@@ -19,17 +19,6 @@ const PODS = Number(process.env["WEFT_LEAK_PODS"] ?? 14);
 const SHARE = Number(process.env["WEFT_LEAK_SHARE"] ?? 0.6);
 const SEED = Number(process.env["WEFT_LEAK_SEED"] ?? 1);
 const GRACE = 10;
-
-/** mulberry32: numbers from 0 to 1, the same for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 let node: TestNode;
 let cluster: TestCluster;
@@ -83,7 +72,7 @@ const findings = async (): Promise<readonly AuditFinding[]> => {
 const text = (o: AddressOrigin | undefined): string | undefined => o?.pod;
 
 test("what leaks comes back, with an event that says where it came from; nothing else does", async () => {
-  const random = randomOf(SEED);
+  const random = seededRandom(SEED);
   const sandboxes: Sandbox[] = [];
   for (let i = 0; i < PODS; i++) sandboxes.push(await sandbox());
   const before = await holders();

@@ -5,6 +5,7 @@
  *   WEFT_RACE_NODES=20 WEFT_RACE_POOL=10.0.0.0/26:28,fd00::/122:124 WEFT_RACE_SEED=1 WEFT_RACE_TURNS=1500
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { seededRandom } from "@weft/base";
 import {
   decodeBlock,
   decodePool,
@@ -14,7 +15,7 @@ import {
   type ResourceWatch,
   watchResource,
 } from "@weft/cluster/client";
-import { race, seeded, World } from "@weft/ipam/pools/testing";
+import { race, World } from "@weft/ipam/pools/testing";
 import type { IpBlock, IpPool } from "@weft/model";
 import { PoolServer } from "../testing/pool-server.ts";
 
@@ -46,7 +47,7 @@ const FAULTS = {
 } as const;
 
 test.each(SHAPES)(`${NODES} nodes and a pool of %s`, async (shape) => {
-  const random = seeded(SEED);
+  const random = seededRandom(SEED);
   const server = await PoolServer.start({ seed: SEED });
   const pools: IpPool[] = [];
   for (const [i, one] of shape.split(",").entries()) {

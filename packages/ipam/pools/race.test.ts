@@ -1,8 +1,9 @@
 /** The race around a server in memory that loses requests and answers: many seeds, each short. */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { seededRandom } from "@weft/base";
 import type { IpPool } from "@weft/model";
 import { FakePoolApi } from "./fake.ts";
-import { race, seeded } from "./testing/race.ts";
+import { race } from "./testing/race.ts";
 import { poolOf, World } from "./testing/world.ts";
 
 setDefaultTimeout(240_000);
@@ -20,7 +21,7 @@ const SHAPES: readonly (readonly [string, number, readonly IpPool[]])[] = [
 test.each(SEEDS.flatMap((seed) => SHAPES.map((shape) => [seed, ...shape] as const)))(
   "seed %d: %s",
   async (seed, _, nodes, pools) => {
-    const random = seeded(seed);
+    const random = seededRandom(seed);
     const api = new FakePoolApi();
     for (const pool of pools) api.pools.set(pool.name, pool);
     let calm = false;
