@@ -4,6 +4,7 @@
  * A static pod has two uids: the runtime, and with it CNI, knows it by a digest of its manifest, the API by the uid of
  * the mirror pod that the kubelet made. What people see, and what policies are made of, is the API's.
  */
+import { News } from "@weft/base";
 import type { Pod, PodAddressing, Workload } from "@weft/model";
 
 export interface KnownPod extends Pick<Pod, "namespace" | "name" | "uid" | "runtimeUid"> {
@@ -15,7 +16,7 @@ export class KnownPods {
   readonly #byUid = new Map<string, KnownPod>();
   readonly #byName = new Map<string, KnownPod>();
   #current = false;
-  #listeners: (() => void)[] = [];
+  readonly #news = new News();
 
   /** `current` is false while the API is away: names count on, absence says nothing. */
   take(pods: readonly KnownPod[], current: boolean): void {
@@ -27,9 +28,7 @@ export class KnownPods {
       this.#byName.set(`${pod.namespace}/${pod.name}`, pod);
     }
     this.#current = current;
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    for (const listener of listeners) listener();
+    this.#news.tell();
   }
 
   /** False while the API is away. */
@@ -49,13 +48,7 @@ export class KnownPods {
 
   /** Resolves when pods are told anew, or after that many milliseconds. */
   news(most: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, most);
-      this.#listeners.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    return this.#news.next(most);
   }
 
   /** The workload with its pod's uid as the API has it, if that is known. */

@@ -5,5 +5,6 @@ export * from "./exposition.ts";
 export * from "./ip.ts";
 export * from "./logger.ts";
 export * from "./mac.ts";
+export * from "./news.ts";
 export * from "./prefix.ts";
 export * from "./random.ts";

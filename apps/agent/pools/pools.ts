@@ -9,6 +9,7 @@ import {
   isBusy,
   isExhausted,
   type Logger,
+  News,
   systemClock,
   WeftError,
 } from "@weft/base";
@@ -64,7 +65,7 @@ export class Pools {
   #engine: PoolEngine | undefined;
   #client: ApiClient | undefined;
   #recorder: EventRecorder | undefined;
-  #listeners: (() => void)[] = [];
+  readonly #news = new News();
 
   constructor(options: PoolsOptions) {
     this.#o = options;
@@ -81,7 +82,7 @@ export class Pools {
     if (message.enabled) this.#start();
     const { type: _, ...view } = message;
     this.#engine?.take(view);
-    this.#tell();
+    this.#news.tell();
   }
 
   /** True when pods get addresses of pools, or may: whoever asks for some goes through `lease`. */
@@ -92,7 +93,7 @@ export class Pools {
   /** The node's own context is another now. */
   contextChanged(): void {
     this.#engine?.changed();
-    this.#tell();
+    this.#news.tell();
   }
 
   /** Addresses were freed. */
@@ -163,13 +164,13 @@ export class Pools {
         });
         return;
       }
-      await this.#news(50);
+      await this.#news.next(50);
     }
   }
 
   /** Resolves once the node can give out addresses to a pod that asks for nothing. */
   async served(): Promise<void> {
-    while (this.waitingFor !== undefined) await this.#news(200);
+    while (this.waitingFor !== undefined) await this.#news.next(200);
   }
 
   async stop(): Promise<void> {
@@ -215,22 +216,6 @@ export class Pools {
       logger,
     });
     return this.#client;
-  }
-
-  #tell(): void {
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    for (const listener of listeners) listener();
-  }
-
-  #news(most: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, most);
-      this.#listeners.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
   }
 }
 

@@ -3,7 +3,7 @@
  * that wait, and one answer gives as many as it has. A lender that does not answer in time is left, and what was asked of
  * it is returned, granted or not (loans.ts).
  */
-import { describeError, hasCode, hostPrefix, type IpAddress, type Prefix } from "@weft/base";
+import { describeError, hasCode, hostPrefix, type IpAddress, News, type Prefix } from "@weft/base";
 import { blockName, type IpBlock, type IpPool, type Loan } from "@weft/model";
 import { isOlder } from "./known-blocks.ts";
 import type { Parts } from "./parts.ts";
@@ -44,10 +44,11 @@ export class Borrowing {
   readonly #awaited = new Set<string>();
   readonly #promised = new Set<string>();
   readonly #queues = new Map<string, Queued[]>();
-  #listeners: (() => void)[] = [];
+  readonly #news: News;
 
   constructor(parts: Parts) {
     this.#p = parts;
+    this.#news = new News(parts.clock);
   }
 
   awaited = (id: string): boolean => this.#awaited.has(id);
@@ -61,9 +62,7 @@ export class Borrowing {
 
   /** Blocks are known anew: there may be answers. */
   told(): void {
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    for (const listener of listeners) listener();
+    this.#news.tell();
   }
 
   /** Any address of the pool. */
@@ -231,7 +230,7 @@ export class Borrowing {
       const open = wishes.filter((w) => !isAnswered(block, w.id));
       const waiting = open.some((w) => !w.signal.aborted);
       if (open.length === 0 || !waiting || clock.monotonic() >= until) return block;
-      await this.#news(Math.min(times.poll, until - clock.monotonic()));
+      await this.#news.next(Math.max(1, Math.min(times.poll, until - clock.monotonic())));
       signal.throwIfAborted();
       const told = known.get(asked.name);
       if (told !== undefined && block !== undefined && !isOlder(told.resourceVersion, block.resourceVersion))
@@ -242,16 +241,6 @@ export class Borrowing {
       known.replace(asked.name, block);
       if (block !== undefined) written(block);
     }
-  }
-
-  #news(most: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#p.clock.setTimeout(resolve, Math.max(1, most));
-      this.#listeners.push(() => {
-        cancel();
-        resolve();
-      });
-    });
   }
 }
 
