@@ -8,6 +8,7 @@ import { type Logger, silentLogger, systemClock } from "@weft/base";
 import type { AddressRequest, IpBlock, IpPool } from "@weft/model";
 import { readAsks } from "../asks.ts";
 import { isMapping } from "../field.ts";
+import { answered } from "./answered.ts";
 import { type BlockRow, BlockRows, blockRow } from "./block-rows.ts";
 import type { ApiClient } from "./http.ts";
 import { decodePool } from "./pools.ts";
@@ -67,7 +68,6 @@ export interface PoolsWatch {
 
 /** An IPBlock with its status is as large as some ten pods. */
 const BLOCKS_PER_PAGE = 100;
-const LOOK_MS = 50;
 
 export function watchPools(options: PoolsWatchOptions): PoolsWatch {
   return new Source(options);
@@ -106,7 +106,8 @@ class Source implements PoolsWatch {
       ),
     };
     const { pools, blocks } = this.#watches;
-    this.answered = Promise.all([this.#answer(pools), this.#answer(blocks)]).then(async () => {
+    const { clock = systemClock } = options;
+    this.answered = Promise.all([answered(pools, clock), answered(blocks, clock)]).then(async () => {
       // Without their labels nobody could tell which pods a pool is for.
       await this.#namespaces?.answered;
       this.#isAnswered = true;
@@ -249,28 +250,13 @@ class Source implements PoolsWatch {
       held.rows = next;
       this.#changed();
     });
-    const answered = this.#answer(watch).catch(() => {});
-    const held = { watch, rows: new Map<string, NamespaceRow>(), answered, known: false };
+    const told = answered(watch, this.#options.clock ?? systemClock).catch(() => {});
+    const held = { watch, rows: new Map<string, NamespaceRow>(), answered: told, known: false };
     this.#namespaces = held;
-    void answered.then(() => {
+    void told.then(() => {
       held.known = true;
       this.#changed();
     });
-  }
-
-  /** Resolves when the list is complete, or was answered in any other way than by silence. */
-  async #answer(watch: ResourceWatch): Promise<void> {
-    const { clock = systemClock } = this.#options;
-    let done = false;
-    const listed = watch.ready.finally(() => {
-      done = true;
-    });
-    const refused = (async () => {
-      while (!done && watch.status().lastError === undefined) {
-        await new Promise<void>((resolve) => void clock.setTimeout(resolve, LOOK_MS));
-      }
-    })();
-    await Promise.race([listed, refused]);
   }
 
   #settle(): void {

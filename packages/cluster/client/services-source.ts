@@ -19,6 +19,7 @@ import { HEADLESS_LABEL, PROXY_NAME_LABEL } from "../metadata.ts";
 import { blockCombiner } from "../pool-blocks.ts";
 import { readService } from "../service.ts";
 import { noNotes } from "../unhonoured.ts";
+import { answered } from "./answered.ts";
 import type { ApiClient } from "./http.ts";
 import { watchPools } from "./pools-source.ts";
 import { Kind, NODES_PER_PAGE, type Reading, readNodeObject, readRanges } from "./readings.ts";
@@ -211,23 +212,4 @@ function whole<Row>(object: KubernetesObject, read: (field: Field) => Row): Row 
   const row = read(new Field(object, [], faults));
   if (faults.length === 0) return row;
   throw new WeftError("invalid", faults.map(faultText).join("; "));
-}
-
-const LOOK_MS = 100;
-
-/** Resolves when the list is complete, or when the server says that it has none of the kind. */
-async function answered(
-  watch: ResourceWatch,
-  clock: { setTimeout(fn: () => void, ms: number): () => void },
-): Promise<void> {
-  let done = false;
-  const listed = watch.ready.finally(() => {
-    done = true;
-  });
-  const refused = (async () => {
-    while (!done && watch.status().lastError === undefined) {
-      await new Promise<void>((resolve) => void clock.setTimeout(resolve, LOOK_MS));
-    }
-  })();
-  await Promise.race([listed, refused]);
 }
