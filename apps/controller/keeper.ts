@@ -3,7 +3,7 @@
  * grace is over, and some time after whatever went wrong.
  */
 import { type Clock, describeError, isNotFound, systemClock } from "@weft/base";
-import { createEventRecorder } from "@weft/cluster/client";
+import { createEventRecorder, timestamp } from "@weft/cluster/client";
 import type { ControllerOptions } from "./controller.ts";
 import { type NodeRow, wantedOf } from "./node-state.ts";
 import { removeStartupTaint, writeCondition } from "./write.ts";
@@ -108,7 +108,7 @@ export class NodeKeeper {
     const context = {
       client,
       signal: this.#signal,
-      now: `${new Date(this.#clock.now()).toISOString().slice(0, 19)}Z`,
+      now: timestamp(this.#clock.now()),
     };
     const { condition } = wanted;
     if (condition !== undefined) {

@@ -2,7 +2,7 @@
  * Objects of the API as controllers see them: of each kind the fields that are looked at here. The server has checked
  * the types of what is asked for (spec, metadata); what is said (status) comes from the lab's own runners.
  */
-import type { KubernetesObject, Resource } from "@weft/cluster/client";
+import { type KubernetesObject, type Resource, timestamp } from "@weft/cluster/client";
 
 const define = (apiVersion: string, kind: string, plural: string, namespaced = true): Resource => {
   return { apiVersion, kind, plural, namespaced };
@@ -312,9 +312,7 @@ export interface LeaseObject extends ApiObject {
   };
 }
 
-/** "2026-01-02T03:04:05Z": whole seconds, as Kubernetes writes times. */
-export const timestamp = (milliseconds: number): string =>
-  `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
+export { timestamp };
 
 /** "namespace/name", or the name of what has no namespace. */
 export const keyOf = ({ namespace, name }: Pick<Metadata, "namespace" | "name">): string =>

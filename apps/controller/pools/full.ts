@@ -1,4 +1,5 @@
 /** `status.full` of a pool: when it will be full, for people who look with kubectl. */
+import { timestamp } from "@weft/cluster/client";
 import type { Forecast } from "@weft/ipam/inspect";
 
 /**
@@ -18,5 +19,5 @@ export function fullText(
   const { seconds } = forecast;
   const step = seconds < 7200 ? 60 : seconds < 172_800 ? 3600 : 86_400;
   const at = Math.ceil((now / 1000 + seconds) / step) * step;
-  return `${new Date(at * 1000).toISOString().slice(0, 19)}Z`;
+  return timestamp(at * 1000);
 }

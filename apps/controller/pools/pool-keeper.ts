@@ -33,6 +33,7 @@ import {
   type PoolsApi,
   pathOf,
   type RowBatch,
+  timestamp,
   updateObject,
   updateStatus,
 } from "@weft/cluster/client";
@@ -296,7 +297,7 @@ export class PoolKeeper {
       ...(range === undefined ? {} : range),
       ...counts,
       ...(full === undefined ? {} : { full }),
-      conditions: conditionsWith(pool.status, verdict, pool.generation, this.#now()),
+      conditions: conditionsWith(pool.status, verdict, pool.generation, timestamp(this.#clock.now())),
     };
     if (Bun.deepEquals(status, pool.status)) return;
     const { countsEvery = 10_000 } = this.#options;
@@ -408,9 +409,5 @@ export class PoolKeeper {
   #tell({ name, uid }: PoolRow, type: "Normal" | "Warning", reason: string, note: string): void {
     const regarding = { apiVersion: IP_POOLS.apiVersion, kind: IP_POOLS.kind, name, uid };
     this.#events.record({ regarding, type, reason, action: "Reporting", note });
-  }
-
-  #now(): string {
-    return `${new Date(this.#clock.now()).toISOString().slice(0, 19)}Z`;
   }
 }

@@ -1,5 +1,6 @@
 /** A client of the Kubernetes API: credentials, requests, watches into rows, writes, events, leader election. */
 
+export { timestamp } from "../timestamp.ts";
 export type { BlockRow } from "./block-rows.ts";
 export {
   type ClusterRows,

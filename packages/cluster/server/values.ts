@@ -89,6 +89,4 @@ export function equal(a: unknown, b: unknown): boolean {
   return [...keys].every((key) => equal(a[key], b[key]));
 }
 
-/** "2026-01-02T03:04:05Z": whole seconds, as Kubernetes writes times. */
-export const timestamp = (milliseconds: number): string =>
-  `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
+export { timestamp } from "../timestamp.ts";
