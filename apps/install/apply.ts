@@ -8,7 +8,7 @@ import {
   applyObject,
   getObject,
   type KubernetesObject,
-  listObjects,
+  listAll,
   patchObject,
 } from "@weft/cluster/client";
 import { installObjects } from "./objects/index.ts";
@@ -107,18 +107,9 @@ async function checkVersion(client: ApiClient): Promise<void> {
 
 /** Two agents on a node would undo each other's work. */
 async function checkOthers(client: ApiClient, namespace: string): Promise<void> {
-  const found: string[] = [];
-  const query = { labelSelector: selectorText("agent") };
-  const path = `/apis/${DAEMONSETS.apiVersion}/${DAEMONSETS.plural}`;
-  await listObjects(
-    { client, path, query },
-    {
-      begin: () => found.splice(0),
-      add: ({ metadata }) => {
-        if (metadata.name === NAMES.agent && metadata.namespace !== namespace)
-          found.push(metadata.namespace ?? "");
-      },
-    },
+  const all = await listAll(client, DAEMONSETS, {}, { labelSelector: selectorText("agent") });
+  const found = all.flatMap(({ metadata }) =>
+    metadata.name === NAMES.agent && metadata.namespace !== namespace ? (metadata.namespace ?? "") : [],
   );
   if (found.length === 0) return;
   throw new WeftError("exists", `Weft is installed in namespace ${found.join(", ")} already`, {

@@ -4,10 +4,9 @@ import {
   type ApiClient,
   getObject,
   type KubernetesObject,
-  listObjects,
+  listAll,
   NODES,
   PODS,
-  pathOf,
   type Resource,
 } from "@weft/cluster/client";
 import { type Component, NAMES, selectorText } from "./objects/labels.ts";
@@ -40,25 +39,6 @@ interface ContainerStatus {
     readonly terminated?: { readonly reason?: string; readonly message?: string; readonly exitCode?: number };
   };
   readonly lastState?: ContainerStatus["state"];
-}
-
-export async function listAll<T extends KubernetesObject>(
-  client: ApiClient,
-  resource: Resource,
-  place: { namespace?: string } = {},
-  query: Readonly<Record<string, string>> = {},
-): Promise<T[]> {
-  let found: T[] = [];
-  await listObjects(
-    { client, path: pathOf(resource, place), query },
-    {
-      begin: () => {
-        found = [];
-      },
-      add: (object) => found.push(object as T),
-    },
-  );
-  return found;
 }
 
 export const podsOf = (client: ApiClient, namespace: string, component: Component): Promise<PodObject[]> =>

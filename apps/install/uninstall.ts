@@ -13,6 +13,7 @@ import {
   deleteObject,
   IP_POOLS,
   LEASES,
+  listAll,
   NODES,
   PODS,
   patchObject,
@@ -22,15 +23,7 @@ import { API_GROUP, POOL_FINALIZER } from "@weft/model";
 import { cleanupPod } from "./objects/cleanup.ts";
 import { installObjects } from "./objects/index.ts";
 import { MANAGED_LABEL, NAME_LABEL, NAMES, selectorText, UNINSTALLING } from "./objects/labels.ts";
-import {
-  getIfThere,
-  listAll,
-  listNodes,
-  type NodeObject,
-  type PodObject,
-  podFault,
-  podsOf,
-} from "./observe.ts";
+import { getIfThere, listNodes, type NodeObject, type PodObject, podFault, podsOf } from "./observe.ts";
 import { checkOptions, type InstallOptions } from "./options.ts";
 import {
   CUSTOM_RESOURCES,

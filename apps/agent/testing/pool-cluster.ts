@@ -15,13 +15,12 @@ import {
   IP_BLOCKS,
   IP_POOLS,
   type KubernetesObject,
-  listObjects,
+  listAll,
   loadCredentials,
   NAMESPACES,
   NODES,
   PODS,
   patchObject,
-  pathOf,
   updateStatus,
 } from "@weft/cluster/client";
 import type { IpBlock } from "@weft/model";
@@ -134,17 +133,7 @@ export class PoolCluster {
   }
 
   async blocks(): Promise<IpBlock[]> {
-    let objects: KubernetesObject[] = [];
-    await listObjects(
-      { client: this.client, path: pathOf(IP_BLOCKS) },
-      {
-        begin() {
-          objects = [];
-        },
-        add: (object) => void objects.push(object),
-      },
-    );
-    return objects.map((o) => decodeBlock(o));
+    return (await listAll(this.client, IP_BLOCKS)).map((o) => decodeBlock(o));
   }
 
   /** A pod of that node in the API, and its container. */

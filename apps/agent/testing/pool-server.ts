@@ -13,9 +13,8 @@ import {
   IP_BLOCKS,
   IP_POOLS,
   type KubernetesObject,
-  listObjects,
+  listAll,
   patchObject,
-  pathOf,
   updateStatus,
 } from "@weft/cluster/client";
 import {
@@ -101,23 +100,9 @@ export class PoolServer {
   }
 
   async snapshot(): Promise<Snapshot> {
-    const pools = await this.#list(IP_POOLS);
-    const blocks = await this.#list(IP_BLOCKS);
+    const pools = await listAll(this.client, IP_POOLS);
+    const blocks = await listAll(this.client, IP_BLOCKS);
     return { pools: pools.map(decodePool), blocks: blocks.map((b) => decodeBlock(b)) };
-  }
-
-  async #list(resource: typeof IP_POOLS): Promise<KubernetesObject[]> {
-    let objects: KubernetesObject[] = [];
-    await listObjects(
-      { client: this.client, path: pathOf(resource) },
-      {
-        begin() {
-          objects = [];
-        },
-        add: (object) => void objects.push(object),
-      },
-    );
-    return objects;
   }
 
   async stop(): Promise<void> {

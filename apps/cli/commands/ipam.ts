@@ -1,6 +1,6 @@
 /** weft ipam: who has which address, how full pools and nodes are, whether it all fits together, and freeing what leaked. */
 import { isIp, WeftError } from "@weft/base";
-import { listObjects, PODS, pathOf } from "@weft/cluster/client";
+import { listAll, PODS } from "@weft/cluster/client";
 import { DEFAULT_NAMESPACE } from "@weft/install";
 import { checkCluster, find, type Holding, usageReport } from "@weft/ipam/inspect";
 import type { AddressOrigin, SecondsLeft } from "@weft/model";
@@ -192,17 +192,10 @@ async function elsewhere(what: string, sources: Sources, force: boolean): Promis
 }
 
 async function agentPod(client: NonNullable<Sources["client"]>, node: string): Promise<string | undefined> {
-  const names: string[] = [];
-  await listObjects(
-    {
-      client,
-      path: pathOf(PODS, { namespace: DEFAULT_NAMESPACE }),
-      query: {
-        labelSelector: "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent",
-        fieldSelector: `spec.nodeName=${node}`,
-      },
-    },
-    { begin: () => {}, add: (object) => void names.push(object.metadata.name) },
-  );
-  return names[0];
+  const place = { namespace: DEFAULT_NAMESPACE };
+  const [pod] = await listAll(client, PODS, place, {
+    labelSelector: "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent",
+    fieldSelector: `spec.nodeName=${node}`,
+  });
+  return pod?.metadata.name;
 }

@@ -4,8 +4,7 @@
  * all taints, or is a static pod.
  */
 import { hasCode, isNotFound, WeftError } from "@weft/base";
-import { type ApiClient, deleteObject, PODS, pathOf } from "@weft/cluster/client";
-import { listAll } from "../observe.ts";
+import { type ApiClient, deleteObject, listAll, PODS, pathOf } from "@weft/cluster/client";
 import { type PodFacts, podFacts } from "./facts.ts";
 import { named, orphans } from "./plan.ts";
 

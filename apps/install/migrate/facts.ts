@@ -1,8 +1,8 @@
 /** What the API says of a cluster that a migration has to know. Whatever is missing or malformed counts as not there. */
 import type { ApiClient, KubernetesObject } from "@weft/cluster/client";
-import { PODS } from "@weft/cluster/client";
+import { listAll, PODS } from "@weft/cluster/client";
 import { NAMES } from "../objects/labels.ts";
-import { type Condition, getIfThere, listAll, listNodes, type NodeObject, podsOf } from "../observe.ts";
+import { type Condition, getIfThere, listNodes, type NodeObject, podsOf } from "../observe.ts";
 import { DAEMONSETS } from "../resources.ts";
 import { MOVING_TAINT, type Move, moveOf, NETWORK_LABEL } from "./labels.ts";
 

@@ -26,7 +26,7 @@ export {
   type Query,
 } from "./http.ts";
 export { type LeaderElectionOptions, runLeaderElection } from "./lease.ts";
-export { type ListOptions, type ListReader, listObjects } from "./list.ts";
+export { type ListOptions, type ListReader, listAll, listObjects } from "./list.ts";
 export { type PodAsks, readPodAsks } from "./pod-asks.ts";
 export { createPoolsApi, decodeBlock, decodePool, type PoolsApi } from "./pools.ts";
 export {

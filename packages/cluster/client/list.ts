@@ -2,7 +2,7 @@
 import { hasCode, WeftError } from "@weft/base";
 import { isMapping } from "../field.ts";
 import type { ApiClient, Query } from "./http.ts";
-import { asObject, type KubernetesObject } from "./resource.ts";
+import { asObject, type KubernetesObject, type Place, pathOf, type Resource } from "./resource.ts";
 
 export interface ListOptions {
   readonly client: ApiClient;
@@ -38,6 +38,26 @@ export async function listObjects(options: ListOptions, reader: ListReader): Pro
     }
   }
   throw new WeftError("internal", "a list in one piece has no pages that can expire");
+}
+
+/** Every object of a kind at once, for those that are few. `T` is what its reader takes them for; nothing is checked. */
+export async function listAll<T extends KubernetesObject = KubernetesObject>(
+  client: ApiClient,
+  resource: Resource,
+  place: Pick<Place, "namespace"> = {},
+  query: Query = {},
+): Promise<T[]> {
+  let found: T[] = [];
+  await listObjects(
+    { client, path: pathOf(resource, place), query },
+    {
+      begin: () => {
+        found = [];
+      },
+      add: (object) => void found.push(object as T),
+    },
+  );
+  return found;
 }
 
 /** The version that the server's store has come to, of that kind, for the price of one object. */
