@@ -5,7 +5,7 @@
  *
  * --case runs only the cases whose names match that regular expression; --hold leaves each cluster up after its cases until Ctrl-C.
  *
- * The last line is "N passed, N failed", with ", N skipped" behind it if any were.
+ * Failures are told once more below "-- what failed". The last line is "N passed, N failed", with ", N skipped" behind it if any were.
  */
 import { rmSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -25,6 +25,8 @@ import { weftSuites } from "./tests/weft.ts";
 const SUITES: readonly Suite[] = [bridge, installSuite, migrateSuite, ...weftSuites];
 
 const count = { passed: 0, failed: 0, skipped: 0 };
+/** What is told once more at the end. */
+const failures: string[] = [];
 const { values: flags, positionals: chosen } = parseArgs({
   options: { case: { type: "string", default: "" }, hold: { type: "boolean", default: false } },
   allowPositionals: true,
@@ -34,8 +36,15 @@ const pattern = new RegExp(flags.case);
 /** Set once the run was interrupted. */
 let ending: Promise<void> | undefined;
 
+function fail(said: string, cases = 1): void {
+  count.failed += cases;
+  failures.push(said);
+  say(`✗ ${said}`);
+}
+
 async function finish(): Promise<never> {
   await ending;
+  if (failures.length > 0) console.log(["-- what failed", ...failures].join("\n"));
   const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
   console.log(`${count.passed} passed, ${count.failed} failed${skipped}`);
   process.exit(count.failed > 0 || count.passed === 0 ? 1 : 0);
@@ -59,8 +68,7 @@ async function runCase(suite: Suite, cluster: Cluster, { name, run, skip }: Case
   } catch (error) {
     // What it worked on is being taken away.
     if (ending !== undefined) return;
-    count.failed++;
-    say(`✗ ${title}: failed after ${took()}: ${describeError(error)}`);
+    fail(`${title}: failed after ${took()}: ${describeError(error)}`);
     say(`  more in ${await diagnose(cluster, title)}`);
   }
 }
@@ -71,8 +79,8 @@ async function runSuite(suite: Suite, programs: Programs): Promise<void> {
   if (ending !== undefined) return;
   try {
     cluster = await step(`${suite.title}: cluster up`, () => startCluster(options));
-  } catch {
-    count.failed += suite.cases.length;
+  } catch (error) {
+    fail(`${suite.title}: no cluster, so no case ran: ${describeError(error)}`, suite.cases.length);
     return;
   }
   const before = count.passed + count.failed;
@@ -80,8 +88,7 @@ async function runSuite(suite: Suite, programs: Programs): Promise<void> {
   try {
     for (const c of cases) await runCase(suite, cluster, c);
     if (cases.length > 0 && count.passed + count.failed === before && ending === undefined) {
-      say(`✗ ${suite.title}: every case was skipped: nothing was tested`);
-      count.failed++;
+      fail(`${suite.title}: every case was skipped: nothing was tested`);
     }
     if (flags.hold) {
       say(
@@ -114,7 +121,6 @@ try {
   }
 } catch (error) {
   const hint = hintOf(error);
-  say(`✗ ${describeError(error)}${hint === undefined ? "" : `. ${hint}`}`);
-  count.failed++;
+  fail(`${describeError(error)}${hint === undefined ? "" : `. ${hint}`}`);
 }
 await finish();

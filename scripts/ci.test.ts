@@ -38,6 +38,20 @@ test("clusters are started all the same when ./test has failed", () => {
   expect({ code, last }).toEqual({ code: 1, last: "319 passed, 1 failed" });
 });
 
+test("what failed in either suite is told again at the end", () => {
+  const bad = (what: string): string =>
+    `printf '%s\\n' '-- what failed' '${what}' '    of $HOME' '298 passed, 2 failed'; exit 1`;
+  const { output } = run(bad("a.test.ts:1: a"), bad("b: c"));
+  expect(output).toEndWith(
+    [
+      "-- what failed\na.test.ts:1: a\n    of $HOME\nb: c\n    of $HOME",
+      "== ./test: 298 passed, 2 failed in 0 min\n== ./e2e/run: 298 passed, 2 failed in 0 min",
+      "596 passed, 4 failed\n",
+    ].join("\n"),
+  );
+  expect(run(GOOD, GOOD).output).not.toContain("what failed");
+});
+
 test.each([
   ["a suite that has tested nothing", says("0 passed, 0 failed"), "300 passed, 1 failed"],
   [

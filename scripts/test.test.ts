@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { parseReport } from "./report.ts";
+import { parseFailures, parseReport } from "./report.ts";
 
 /** A checkout with the runner and some rooms. */
 let root: string;
@@ -81,6 +81,16 @@ test("a failure is shown, and the other rooms still run", () => {
   const { code, last, output } = run(["packages/bad", "packages/good/"]);
   expect({ code, last }).toEqual({ code: 1, last: "3 passed, 1 failed, 1 skipped" });
   expect(output).toContain('Expected: "that"');
+  // Once where it happened, and in short before the count.
+  const list = output.slice(output.indexOf("-- what failed\n"));
+  expect(list).toMatch(
+    /^-- what failed\npackages\/bad\/a\.test\.ts:3: wrong\n {4}AssertionError: .*\n {4}Expected: "that"\n/,
+  );
+  expect(list).not.toContain("right");
+});
+
+test("a room without failures lists none", () => {
+  expect(run(["packages/good"]).output).not.toContain("what failed");
 });
 
 test.each([
@@ -93,6 +103,7 @@ test.each([
   const { code, last, output } = run([path]);
   expect({ code, last }).toEqual({ code: 1, last: closing });
   expect(output).toContain(said);
+  expect(output.slice(output.indexOf("-- what failed\n"))).toContain(said);
 });
 
 test("a room that hangs is ended with all that it started", async () => {
@@ -131,4 +142,20 @@ test("a report that was cut off is none", () => {
   ]) {
     expect(parseReport(text)).toBeUndefined();
   }
+});
+
+test("failures of a report: groups, marks, and those that say nothing", () => {
+  const report = [
+    '<testsuites name="bun test" tests="4" failures="3" skipped="0">',
+    '<testcase name="a &quot;b&quot;" classname="c &amp; &lt;d&gt;" file="x.test.ts" line="2">',
+    '<failure type="Error" message="no">Error: no&#10;      at x.test.ts:2:71&#10;</failure></testcase>',
+    '<testcase name="good" file="x.test.ts" line="5" />',
+    '<testcase name="slow" classname="" file="x.test.ts" line="3"><failure type="TimeoutError" message="test timed out" />',
+    '</testcase><testcase name="(unnamed)" file="x.test.ts"><failure /></testcase></testsuites>',
+  ].join("\n");
+  expect(parseFailures(report)).toEqual([
+    { title: 'c & <d> > a "b"', place: "x.test.ts:2", said: "Error: no\n      at x.test.ts:2:71" },
+    { title: "slow", place: "x.test.ts:3", said: "test timed out" },
+    { title: "(unnamed)", place: "x.test.ts", said: "" },
+  ]);
 });

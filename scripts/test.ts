@@ -1,7 +1,8 @@
 /**
  * Runs every test and counts them together: types, format and lint, then each room's tests in a process of its
  * own, so that a crash in one room takes no other's results along. A room that hangs is ended and counts as a
- * failure. The last line is "N passed, N failed", with ", N skipped" behind it if any were.
+ * failure. Failures are told once more, in short, below "-- what failed". The last line is "N passed, N failed",
+ * with ", N skipped" behind it if any were.
  *
  *   bun run scripts/test.ts [PATH...]   only the tests in these files or below these directories
  *
@@ -10,7 +11,7 @@
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
-import { type Count, parseReport } from "./report.ts";
+import { type Count, parseFailures, parseReport } from "./report.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const BUN = process.execPath;
@@ -19,10 +20,24 @@ const MINUTES = Number(process.env["WEFT_TEST_MINUTES"] ?? 15);
 const TEST_MS = 120_000;
 /** What a group gets between being asked to end and being ended. */
 const GRACE_MS = 3000;
+/** Lines of a failure in the list at the end; its room's output has all of them. */
+const SHORT = 25;
 
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 const scratch = mkdtempSync(join(tmpdir(), "weft-test-"));
+const failures: string[] = [];
 let running: Bun.Subprocess | undefined;
+
+function remember(title: string, said: string): void {
+  const lines = said.split("\n");
+  const short = lines.length > SHORT ? [...lines.slice(0, SHORT), "..."] : lines;
+  failures.push([title, ...short.filter((l) => l.trim() !== "").map((l) => `    ${l}`)].join("\n"));
+}
+
+/** The last lines of an output. */
+function tail(output: string): string {
+  return output.trimEnd().split("\n").slice(-SHORT).join("\n");
+}
 
 function endGroup(child: Bun.Subprocess, signal: NodeJS.Signals): void {
   try {
@@ -92,6 +107,7 @@ async function check(name: string, command: readonly string[]): Promise<void> {
   const outcome = await run(command);
   const failed = outcome.fault === undefined ? 0 : 1;
   tell(name, { passed: 1 - failed, failed, skipped: 0 }, outcome);
+  if (failed > 0) remember(name, tail(outcome.output));
 }
 
 /** The tests of a room; counts come from the report, which the runner writes at its end. */
@@ -107,20 +123,26 @@ async function room(path: string): Promise<void> {
     `--reporter-outfile=${report}`,
   ];
   const outcome = await run([...command, `./${path}`]);
-  const count = readReport(report) ?? { passed: 0, failed: 1, skipped: 0 };
+  const text = readText(report);
+  const count = parseReport(text) ?? { passed: 0, failed: 1, skipped: 0 };
+  const told = parseFailures(text);
   // A file that cannot be loaded shows only in the exit code.
   if (outcome.fault !== undefined && count.failed === 0) count.failed = 1;
   const nothing = count.passed + count.failed === 0;
   // Tests that were all skipped have tested nothing: that must not look like success.
   if (nothing) count.failed = 1;
-  tell(path, count, nothing ? { ...outcome, fault: "nothing was tested" } : outcome);
+  const fault = nothing && outcome.fault === undefined ? "nothing was tested" : outcome.fault;
+  tell(path, count, fault === undefined ? outcome : { ...outcome, fault });
+  for (const { place, title, said } of told) remember(`${place}: ${title}`, said);
+  if (count.failed > told.length) remember(`${path}: ${fault ?? "failed"}`, tail(outcome.output));
 }
 
-function readReport(file: string): Count | undefined {
+/** Empty when there is no such file. */
+function readText(file: string): string {
   try {
-    return parseReport(readFileSync(file, "utf8"));
+    return readFileSync(file, "utf8");
   } catch {
-    return undefined;
+    return "";
   }
 }
 
@@ -166,11 +188,14 @@ try {
   }
   for (const path of only.length > 0 ? only : rooms()) await room(path);
 } catch (error) {
-  console.log(`!! ${error instanceof Error ? error.message : error}`);
+  const said = `!! ${error instanceof Error ? error.message : error}`;
+  console.log(said);
+  failures.push(said);
   total.failed++;
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
+if (failures.length > 0) console.log(["-- what failed", ...failures].join("\n"));
 const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
 console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
