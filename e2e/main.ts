@@ -2,8 +2,10 @@
  * Runs the suites, each on a cluster of its own. Started by ./run, which has set up what is needed.
  *
  *   main.ts [SUITE...] [--case PATTERN] [--hold]
+ *   main.ts --build
  *
  * --case runs only the cases whose names match that regular expression; --hold leaves each cluster up after its cases until Ctrl-C.
+ * --build builds what the clusters and the tests with kubectl need, and runs no suite.
  *
  * Failures are told once more below "-- what failed". The last line is "N passed, N failed", with ", N skipped" behind it if any were.
  */
@@ -28,7 +30,11 @@ const count = { passed: 0, failed: 0, skipped: 0 };
 /** What is told once more at the end. */
 const failures: string[] = [];
 const { values: flags, positionals: chosen } = parseArgs({
-  options: { case: { type: "string", default: "" }, hold: { type: "boolean", default: false } },
+  options: {
+    build: { type: "boolean", default: false },
+    case: { type: "string", default: "" },
+    hold: { type: "boolean", default: false },
+  },
   allowPositionals: true,
 });
 
@@ -116,6 +122,7 @@ try {
   await removeLeftovers();
   rmSync(FAILURES, { recursive: true, force: true });
   const programs = await buildPrograms();
+  if (flags.build) process.exit(0);
   for (const suite of SUITES) {
     if (chosen.length === 0 || chosen.includes(suite.title)) await runSuite(suite, programs);
   }

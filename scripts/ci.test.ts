@@ -13,9 +13,11 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-function run(test: string, e2e: string): { code: number; output: string; last: string } {
+function run(test: string, e2e: string, build = "exit 0"): { code: number; output: string; last: string } {
   writeFileSync(join(root, "test"), `#!/bin/bash\n${test}\n`, { mode: 0o755 });
-  writeFileSync(join(root, "e2e/run"), `#!/bin/bash\n${e2e}\n`, { mode: 0o755 });
+  writeFileSync(join(root, "e2e/run"), `#!/bin/bash\n[ "$1" != --build ] || { ${build}; }\n${e2e}\n`, {
+    mode: 0o755,
+  });
   const { exitCode, stdout } = Bun.spawnSync([join(root, ".ci/run")], { cwd: "/", stdin: "ignore" });
   const output = stdout.toString();
   expect(output).toEndWith("\n");
@@ -31,6 +33,16 @@ test("both suites in one count, and a line for each", () => {
   expect(output).toContain("== ./test: 300 passed, 0 failed in 0 min\n");
   expect(output).toContain("== ./e2e/run: 20 passed, 0 failed, 2 skipped in 0 min\n");
   expect(output.match(/something before/g)).toHaveLength(2);
+});
+
+test("what ./test needs of Kubernetes is built before it, and a build that fails stops nothing", () => {
+  const { last, output } = run(
+    'echo "the tests: $(cat built)"; echo "3 passed, 0 failed"',
+    says("1 passed, 0 failed"),
+    "echo yes > built; echo 'the build failed'; exit 1",
+  );
+  expect(output).toMatch(/the build failed[\s\S]*the tests: yes/);
+  expect(last).toBe("4 passed, 0 failed");
 });
 
 test("clusters are started all the same when ./test has failed", () => {
