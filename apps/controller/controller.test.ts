@@ -191,6 +191,8 @@ test("a server that fails is asked again; a node that goes meanwhile is forgotte
   };
   const { log } = controller(api);
   await until(() => condition(api, "a")?.status === "False", "written after all");
-  expect(log.some((l) => l.includes("a node could not be written") && l.includes("not now"))).toBe(true);
-  expect(log.some((l) => l.includes("node=gone") && l.includes("could not"))).toBe(false);
+  expect(
+    log.some((l) => l.includes("will be tried again") && l.includes("object=a") && l.includes("not now")),
+  ).toBe(true);
+  expect(log.some((l) => l.includes("object=gone"))).toBe(false);
 });

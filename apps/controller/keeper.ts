@@ -2,15 +2,15 @@
  * Brings nodes to what they should say, one after the other. A node is looked at when it or its agent changed, when a
  * grace is over, and some time after whatever went wrong.
  */
-import { type Clock, describeError, isNotFound, systemClock } from "@weft/base";
-import { createEventRecorder, timestamp } from "@weft/cluster/client";
+import { type Clock, isNotFound, systemClock } from "@weft/base";
+import { createEventRecorder, KeyQueue, timestamp } from "@weft/cluster/client";
 import type { ControllerOptions } from "./controller.ts";
 import { type NodeRow, wantedOf } from "./node-state.ts";
 import { removeStartupTaint, writeCondition } from "./write.ts";
 
 type KeeperOptions = Pick<ControllerOptions, "client" | "identity" | "grace" | "logger" | "clock">;
 
-const RETRY_MS = 2000;
+const RETRY = { first: 2000, cap: 2000 };
 
 export class NodeKeeper {
   readonly #options: KeeperOptions;
@@ -19,12 +19,9 @@ export class NodeKeeper {
   readonly #agentReady: (node: string) => boolean;
   readonly #clock: Clock;
   readonly #events: ReturnType<typeof createEventRecorder>;
-  readonly #queue = new Set<string>();
-  readonly #timers = new Map<string, () => void>();
+  readonly #queue: KeyQueue;
   /** Since when an agent is not ready, by the monotonic clock. */
   readonly #since = new Map<string, number>();
-  #started = false;
-  #running: Promise<void> | undefined;
 
   constructor(
     options: KeeperOptions,
@@ -44,67 +41,41 @@ export class NodeKeeper {
       logger: options.logger,
       clock: this.#clock,
     });
+    this.#queue = new KeyQueue({
+      name: "node",
+      look: (name) => this.#keep(name),
+      atOnce: 1,
+      retry: RETRY,
+      isFinal: isNotFound,
+      signal,
+      clock: this.#clock,
+      logger: options.logger,
+    });
   }
 
   start(): void {
-    this.#started = true;
     for (const name of this.#nodes.keys()) this.#queue.add(name);
-    this.#work();
+    this.#queue.start();
   }
 
   look(name: string): void {
     this.#queue.add(name);
-    this.#work();
   }
 
   async stop(): Promise<void> {
-    for (const cancel of this.#timers.values()) cancel();
-    this.#timers.clear();
-    await this.#running;
+    await this.#queue.stop();
     await this.#events.stop();
   }
 
-  #work(): void {
-    if (!this.#started || this.#running !== undefined || this.#signal.aborted) return;
-    this.#running = this.#drain().finally(() => {
-      this.#running = undefined;
-      if (this.#queue.size > 0) this.#work();
-    });
-  }
-
-  async #drain(): Promise<void> {
-    for (const name of this.#queue) {
-      if (this.#signal.aborted) return;
-      this.#queue.delete(name);
-      this.#timers.get(name)?.();
-      this.#timers.delete(name);
-      try {
-        await this.#keep(name);
-      } catch (error) {
-        if (this.#signal.aborted || isNotFound(error)) continue;
-        this.#options.logger.warn("a node could not be written", { node: name, error: describeError(error) });
-        this.#later(name, RETRY_MS);
-      }
-    }
-  }
-
-  #later(name: string, milliseconds: number): void {
-    this.#timers.get(name)?.();
-    this.#timers.set(
-      name,
-      this.#clock.setTimeout(() => this.look(name), milliseconds),
-    );
-  }
-
-  async #keep(name: string): Promise<void> {
+  /** Milliseconds after which a grace is over. */
+  async #keep(name: string): Promise<number | undefined> {
     const node = this.#nodes.get(name);
     if (node === undefined) {
       this.#since.delete(name);
-      return;
+      return undefined;
     }
     const { client, grace, logger } = this.#options;
     const wanted = wantedOf(node, this.#notReadyFor(name), grace);
-    if (wanted.lookAgain !== undefined) this.#later(name, wanted.lookAgain);
     const context = {
       client,
       signal: this.#signal,
@@ -123,6 +94,7 @@ export class NodeKeeper {
     }
     if (wanted.removeTaint && (await removeStartupTaint(context, name)))
       logger.info("start-up taint removed", { node: name });
+    return wanted.lookAgain;
   }
 
   #notReadyFor(name: string): number | undefined {

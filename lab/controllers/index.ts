@@ -16,6 +16,7 @@ import {
   type ApiClient,
   ENDPOINT_SLICES,
   type EventRecorder,
+  KeyQueue,
   LEASES,
   NODES,
   PODS,
@@ -43,7 +44,6 @@ import {
   type ReplicaSetObject,
   type ServiceObject,
 } from "./objects.ts";
-import { Queue } from "./queue.ts";
 import { reconcileReplicaSet } from "./replica-set.ts";
 import { isWaiting } from "./scheduler.ts";
 import { schedulePod } from "./scheduling.ts";
@@ -70,8 +70,8 @@ export class Controllers implements Applier {
   readonly #slices: Cache<EndpointSliceObject>;
   readonly #leases: Cache<LeaseObject>;
   readonly #caches: readonly Cache<ApiObject>[];
-  readonly #scheduler: Queue;
-  readonly #queues: readonly Queue[];
+  readonly #scheduler: KeyQueue;
+  readonly #queues: readonly KeyQueue[];
   readonly #clock: Clock;
   /** When each node was heard of last, in milliseconds since the epoch of our own clock. */
   readonly #heard = new Map<string, number>();
@@ -97,8 +97,8 @@ export class Controllers implements Applier {
       this.#slices,
       this.#leases,
     ] as unknown as readonly Cache<ApiObject>[];
-    const queue = (name: string, look: (key: string) => Outcome | undefined, atOnce?: number): Queue =>
-      new Queue({
+    const queue = (name: string, look: (key: string) => Outcome | undefined, atOnce?: number): KeyQueue =>
+      new KeyQueue({
         name,
         clock,
         logger,
@@ -206,7 +206,7 @@ export class Controllers implements Applier {
     return reconcileNode({ node, heardAt, pods }, now);
   }
 
-  #follow(deployments: Queue, sets: Queue, services: Queue, nodes: Queue): void {
+  #follow(deployments: KeyQueue, sets: KeyQueue, services: KeyQueue, nodes: KeyQueue): void {
     this.#deployments.listen((before, after) => {
       if (after !== undefined) deployments.add(keyOf(after.metadata));
       // Its sets may be somebody else's now.
@@ -274,7 +274,7 @@ export class Controllers implements Applier {
     after: ApiObject | undefined,
     kind: Resource,
     cache: Cache<T>,
-    queue: Queue,
+    queue: KeyQueue,
   ): void {
     for (const object of [before, after]) {
       if (object === undefined) continue;
@@ -286,7 +286,7 @@ export class Controllers implements Applier {
 
   #addSelecting<
     T extends ApiObject & { readonly spec: { readonly selector: Parameters<typeof selects>[0] } },
-  >({ metadata }: ApiObject, cache: Cache<T>, queue: Queue): void {
+  >({ metadata }: ApiObject, cache: Cache<T>, queue: KeyQueue): void {
     for (const candidate of cache.inNamespace(metadata.namespace)) {
       if (selects(candidate.spec.selector, metadata.labels)) queue.add(keyOf(candidate.metadata));
     }

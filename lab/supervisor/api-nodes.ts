@@ -1,9 +1,9 @@
 /** Nodes of the lab, their leases and their agents' pods in the API, kept true. */
 import type { Clock, Logger } from "@weft/base";
+import { KeyQueue } from "@weft/cluster/client";
 import { apply, isOutrun } from "../controllers/apply.ts";
 import { type Controllers, LEASE_NAMESPACE } from "../controllers/index.ts";
 import { conditionOf, isTrue } from "../controllers/objects.ts";
-import { Queue } from "../controllers/queue.ts";
 import { isMirror, reconcileAgentPod } from "./agent-pods.ts";
 import type { Agent } from "./agents.ts";
 import { type NodeAddresses, watchAddresses } from "./node-addresses.ts";
@@ -18,16 +18,16 @@ export interface ApiNodesOptions {
 
 export class ApiNodes {
   readonly #o: ApiNodesOptions;
-  readonly #nodes: Queue;
-  readonly #pods: Queue;
-  readonly #leases: Queue;
+  readonly #nodes: KeyQueue;
+  readonly #pods: KeyQueue;
+  readonly #leases: KeyQueue;
   readonly #addresses = new Map<string, NodeAddresses>();
 
   constructor(options: ApiNodesOptions) {
     this.#o = options;
     const { controllers, agents, clock, logger } = options;
-    const queue = (name: string, look: (agent: Agent) => Promise<number | undefined>): Queue =>
-      new Queue({
+    const queue = (name: string, look: (agent: Agent) => Promise<number | undefined>): KeyQueue =>
+      new KeyQueue({
         name,
         clock,
         logger,
@@ -71,7 +71,7 @@ export class ApiNodes {
     await Promise.all([this.#nodes, this.#pods, this.#leases].map((queue) => queue.stop()));
   }
 
-  #begin(queue: Queue): void {
+  #begin(queue: KeyQueue): void {
     for (const node of this.#o.agents.keys()) queue.add(node);
     queue.start();
   }

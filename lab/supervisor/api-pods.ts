@@ -4,11 +4,10 @@
  * is, at the moment when it is written.
  */
 import type { Clock, Logger } from "@weft/base";
-import { PODS } from "@weft/cluster/client";
+import { KeyQueue, PODS } from "@weft/cluster/client";
 import { apply, isOutrun } from "../controllers/apply.ts";
 import type { Controllers } from "../controllers/index.ts";
 import { equal, keyOf, type PodObject } from "../controllers/objects.ts";
-import { Queue } from "../controllers/queue.ts";
 import { type PodStatus, podKey } from "../status.ts";
 import { isMirror } from "./agent-pods.ts";
 import { type Pods, unplacedStatus } from "./pods.ts";
@@ -25,13 +24,13 @@ export interface ApiPodsOptions {
 
 export class ApiPods {
   readonly #o: ApiPodsOptions;
-  readonly #queue: Queue;
+  readonly #queue: KeyQueue;
   readonly #gathering = new Map<string, () => void>();
 
   constructor(options: ApiPodsOptions) {
     this.#o = options;
     const { controllers, pods, clock, logger } = options;
-    this.#queue = new Queue({
+    this.#queue = new KeyQueue({
       name: "pod-status",
       clock,
       logger,

@@ -1,7 +1,7 @@
 /**
  * Manifests into the API server: what `kubectl apply --prune` would do for a directory, each time that it changes.
  *
- *   manifests/ --watchObjects--> wanted --> Queue: create | patch | delete and create anew | delete
+ *   manifests/ --watchObjects--> wanted --> queue: create | patch | delete and create anew | delete
  *                                             ^
  *   imported.json: what was applied, by whom it is known what to take away, and what others have done since
  *
@@ -10,8 +10,7 @@
  */
 import { type Clock, describeError, hasCode, type Logger } from "@weft/base";
 import { type DirectoryWatch, type SourceObject, type SourceObjects, watchObjects } from "@weft/cluster";
-import type { ApiClient } from "@weft/cluster/client";
-import { Queue } from "../controllers/queue.ts";
+import { type ApiClient, KeyQueue } from "@weft/cluster/client";
 import { honoured } from "./honoured.ts";
 import { bare, ImportApi, type ImportPlace } from "./import-api.ts";
 import { type Applied, ImportRecord } from "./import-record.ts";
@@ -39,7 +38,7 @@ export class Manifests {
   readonly #o: ManifestsOptions;
   readonly #api: ImportApi;
   readonly #record: ImportRecord;
-  readonly #queue: Queue;
+  readonly #queue: KeyQueue;
   readonly #errors = new Map<string, string>();
   /** Not looked at since they were read. */
   readonly #fresh = new Set<string>();
@@ -51,7 +50,7 @@ export class Manifests {
     this.#o = options;
     this.#api = new ImportApi(options.client);
     this.#record = new ImportRecord(options.record, options.logger);
-    this.#queue = new Queue({
+    this.#queue = new KeyQueue({
       name: "manifests",
       clock: options.clock,
       logger: options.logger,

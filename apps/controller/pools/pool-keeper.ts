@@ -12,15 +12,7 @@
  * it is taken away the blocks are listed afresh: the watch may be behind. Who claims a block after that list reads the pool
  * once more, and finds that it is being deleted.
  */
-import {
-  type Clock,
-  describeError,
-  hasCode,
-  isNotFound,
-  type Logger,
-  type Prefix,
-  systemClock,
-} from "@weft/base";
+import { type Clock, hasCode, isNotFound, type Logger, type Prefix, systemClock } from "@weft/base";
 import {
   type ApiClient,
   createEventRecorder,
@@ -28,6 +20,7 @@ import {
   getObject,
   IP_BLOCKS,
   IP_POOLS,
+  KeyQueue,
   type KubernetesObject,
   listObjects,
   type PoolsApi,
@@ -59,6 +52,8 @@ export interface PoolKeeperOptions {
 }
 
 const RETRY_MS = 2000;
+/** What comes in one moment is looked at once: a node's hundred blocks are one look at its pool. */
+const GATHER_MS = 20;
 /** Between two samples of a pool's use. They are in memory: a leader that is new begins anew. */
 const SAMPLE_MS = 30_000;
 const FIELD_MANAGER = "weft-controller";
@@ -75,8 +70,7 @@ export class PoolKeeper {
   readonly #nodes: World["nodes"];
   /** Nodes that blocks or loans name and that are not there, since when by the monotonic clock. */
   readonly #missing = new Map<string, number>();
-  readonly #queue = new Set<string>();
-  readonly #timers = new Map<string, () => void>();
+  readonly #queue: KeyQueue;
   /** When a pool's numbers were written last. */
   readonly #counted = new Map<string, number>();
   /** By uid of the pool. */
@@ -85,7 +79,6 @@ export class PoolKeeper {
   /** False once a server left status.full out: its definitions are of an earlier version. */
   #takesFull = true;
   #started = false;
-  #running: Promise<void> | undefined;
 
   /** `nodes` is kept by whoever watches them. */
   constructor(options: PoolKeeperOptions, signal: AbortSignal, nodes: World["nodes"]) {
@@ -100,6 +93,19 @@ export class PoolKeeper {
       instance: options.identity,
       logger: options.logger,
       clock: this.#clock,
+    });
+    this.#queue = new KeyQueue({
+      name: "pool",
+      look: (key) => this.#keep(key),
+      atOnce: 1,
+      gather: GATHER_MS,
+      retry: { first: RETRY_MS, cap: RETRY_MS },
+      // Somebody else was first: the watch tells what it is now, and another look makes sure.
+      isExpected: (error) => hasCode(error, "conflict"),
+      isFinal: isNotFound,
+      signal,
+      clock: this.#clock,
+      logger: options.logger,
     });
   }
 
@@ -119,8 +125,8 @@ export class PoolKeeper {
     if (reset) this.#blocks.clear();
     for (const { key, before, after } of changes) {
       this.#blocks.put(key, after);
-      for (const row of [before, after]) if (row !== undefined) this.#look(`pool ${row.pool}`);
-      if (after === undefined) this.#forget(`block ${key}`);
+      for (const row of [before, after]) if (row !== undefined) this.#queue.add(`pool ${row.pool}`);
+      if (after === undefined) this.#queue.forget(`block ${key}`);
       else this.#consider(key, after);
     }
     // A block that is gone may be what kept a pool from being accepted.
@@ -153,7 +159,7 @@ export class PoolKeeper {
     this.#lookAtPools();
     for (const [key, row] of this.#blocks.entries()) this.#consider(key, row);
     this.#sample();
-    this.#work();
+    this.#queue.start();
   }
 
   /** Of each pool that was accepted once. */
@@ -177,21 +183,19 @@ export class PoolKeeper {
       const history = this.#histories.get(uid) ?? new UsageHistory();
       this.#histories.set(uid, history);
       history.add(this.#clock.monotonic(), countsOf(accepted, this.#blocks.ofPool(uid)).used);
-      this.#look(`pool ${name}`);
+      this.#queue.add(`pool ${name}`);
     }
     this.#cancelSample = this.#clock.setTimeout(() => this.#sample(), SAMPLE_MS);
   }
 
   async stop(): Promise<void> {
     this.#cancelSample?.();
-    for (const cancel of this.#timers.values()) cancel();
-    this.#timers.clear();
-    await this.#running;
+    await this.#queue.stop();
     await this.#events.stop();
   }
 
   #lookAtPools(): void {
-    for (const name of this.#pools.keys()) this.#look(`pool ${name}`);
+    for (const name of this.#pools.keys()) this.#queue.add(`pool ${name}`);
   }
 
   /** A block is looked at when a node that it names is missing, or it has none. Most never are. */
@@ -202,81 +206,32 @@ export class PoolKeeper {
     for (const name of missing) {
       if (!this.#missing.has(name)) this.#missing.set(name, this.#clock.monotonic());
     }
-    if (missing.length > 0 || row.abandoned) this.#look(`block ${key}`);
-    else this.#forget(`block ${key}`);
+    if (missing.length > 0 || row.abandoned) this.#queue.add(`block ${key}`);
+    else this.#queue.forget(`block ${key}`);
   }
 
-  #look(key: string): void {
-    this.#queue.add(key);
-    this.#work();
+  /** Milliseconds after which to look again whatever changes. */
+  #keep(key: string): Promise<number | undefined> {
+    const [kind, name = ""] = key.split(" ");
+    return kind === "pool" ? this.#keepPool(name) : this.#keepBlock(name);
   }
 
-  #forget(key: string): void {
-    this.#queue.delete(key);
-    this.#timers.get(key)?.();
-    this.#timers.delete(key);
-  }
-
-  #later(key: string, milliseconds: number): void {
-    this.#timers.get(key)?.();
-    this.#timers.set(
-      key,
-      this.#clock.setTimeout(() => {
-        this.#timers.delete(key);
-        this.#look(key);
-      }, milliseconds),
-    );
-  }
-
-  #work(): void {
-    if (!this.#started || this.#running !== undefined || this.#signal.aborted) return;
-    this.#running = this.#drain().finally(() => {
-      this.#running = undefined;
-      if (this.#queue.size > 0) this.#work();
-    });
-  }
-
-  async #drain(): Promise<void> {
-    // What comes in one moment is looked at once: a node's hundred blocks are one look at its pool.
-    await new Promise<void>((resolve) => void this.#clock.setTimeout(resolve, 20));
-    for (const key of this.#queue) {
-      if (this.#signal.aborted) return;
-      this.#queue.delete(key);
-      const [kind, name = ""] = key.split(" ");
-      try {
-        if (kind === "pool") await this.#keepPool(name);
-        else await this.#keepBlock(name);
-      } catch (error) {
-        if (this.#signal.aborted || isNotFound(error)) continue;
-        // Somebody else was first: the watch tells what it is now, and this makes sure.
-        if (!hasCode(error, "conflict")) {
-          this.#options.logger.warn("a pool or block could not be written", {
-            what: key,
-            error: describeError(error),
-          });
-        }
-        this.#later(key, RETRY_MS);
-      }
-    }
-  }
-
-  async #keepPool(name: string): Promise<void> {
+  async #keepPool(name: string): Promise<number | undefined> {
     const pool = this.#pools.get(name);
-    if (pool === undefined) return;
+    if (pool === undefined) return undefined;
     const held = pool.finalizers.includes(POOL_FINALIZER);
     const blocks = this.#blocks.ofPool(pool.uid);
     if (pool.deleting && held && blocks.length === 0 && (await this.#isEmpty(pool))) {
-      await this.#setFinalizers(
+      const again = await this.#setFinalizers(
         pool,
         pool.finalizers.filter((f) => f !== POOL_FINALIZER),
       );
       this.#options.logger.info("a pool is gone", { pool: name });
-      return;
+      return again;
     }
     if (!pool.deleting && !held) {
-      await this.#setFinalizers(pool, [...pool.finalizers, POOL_FINALIZER]);
       // The watch tells the new version.
-      return;
+      return this.#setFinalizers(pool, [...pool.finalizers, POOL_FINALIZER]);
     }
     const world: World = {
       pools: [...this.#pools.values()],
@@ -284,10 +239,14 @@ export class PoolKeeper {
       services: this.#services,
       blocks: this.#blocks.values(),
     };
-    await this.#writeStatus(pool, verdictOf(pool, world), blocks);
+    return this.#writeStatus(pool, verdictOf(pool, world), blocks);
   }
 
-  async #writeStatus(pool: PoolRow, verdict: Verdict, blocks: readonly BlockRow[]): Promise<void> {
+  async #writeStatus(
+    pool: PoolRow,
+    verdict: Verdict,
+    blocks: readonly BlockRow[],
+  ): Promise<number | undefined> {
     const before = readCondition(pool.status);
     const news = before?.status !== (verdict.ready ? "True" : "False") || before.reason !== verdict.reason;
     const range = verdict.accepted;
@@ -299,14 +258,14 @@ export class PoolKeeper {
       ...(full === undefined ? {} : { full }),
       conditions: conditionsWith(pool.status, verdict, pool.generation, timestamp(this.#clock.now())),
     };
-    if (Bun.deepEquals(status, pool.status)) return;
+    if (Bun.deepEquals(status, pool.status)) return undefined;
     const { countsEvery = 10_000 } = this.#options;
     const wait =
       (this.#counted.get(pool.name) ?? Number.NEGATIVE_INFINITY) + countsEvery - this.#clock.monotonic();
-    if (!news && wait > 0) return this.#later(`pool ${pool.name}`, wait);
+    if (!news && wait > 0) return wait;
     const { client } = this.#options;
     const object = await this.#current(pool);
-    if (object === undefined) return this.#later(`pool ${pool.name}`, RETRY_MS);
+    if (object === undefined) return RETRY_MS;
     const written = await updateStatus(
       client,
       IP_POOLS,
@@ -316,13 +275,14 @@ export class PoolKeeper {
     this.#counted.set(pool.name, this.#clock.monotonic());
     if (full !== undefined && (written["status"] as { full?: unknown } | undefined)?.full === undefined)
       this.#takesFull = false;
-    if (!news) return;
+    if (!news) return undefined;
     this.#options.logger.info("a pool was judged", {
       pool: pool.name,
       ready: verdict.ready,
       reason: verdict.reason,
     });
     this.#tell(pool, verdict.ready ? "Normal" : "Warning", verdict.reason, verdict.message);
+    return undefined;
   }
 
   #full(pool: PoolRow, { used, free, blocks, nodes }: Counts): string | undefined {
@@ -346,16 +306,17 @@ export class PoolKeeper {
     return object.metadata.resourceVersion === pool.resourceVersion ? object : undefined;
   }
 
-  async #setFinalizers(pool: PoolRow, finalizers: readonly string[]): Promise<void> {
+  async #setFinalizers(pool: PoolRow, finalizers: readonly string[]): Promise<number | undefined> {
     const { client } = this.#options;
     const object = await this.#current(pool);
-    if (object === undefined) return this.#later(`pool ${pool.name}`, RETRY_MS);
+    if (object === undefined) return RETRY_MS;
     await updateObject(
       client,
       IP_POOLS,
       { ...object, metadata: { ...object.metadata, finalizers } },
       { fieldManager: FIELD_MANAGER, signal: this.#signal },
     );
+    return undefined;
   }
 
   /** As the server has it now, whatever the watch has told. */
@@ -376,9 +337,9 @@ export class PoolKeeper {
     return left === 0;
   }
 
-  async #keepBlock(name: string): Promise<void> {
+  async #keepBlock(name: string): Promise<number | undefined> {
     const row = this.#blocks.get(name);
-    if (row === undefined) return;
+    if (row === undefined) return undefined;
     const { nodeGone, logger } = this.#options;
     const now = this.#clock.monotonic();
     const names = [...(row.node === undefined ? [] : [row.node]), ...row.borrowers];
@@ -388,14 +349,14 @@ export class PoolKeeper {
         ? []
         : [since + nodeGone - now];
     });
-    if (waits.length > 0) this.#later(`block ${name}`, Math.min(...waits));
+    const again = waits.length > 0 ? Math.min(...waits) : undefined;
     const block = await this.#api.block(name, this.#signal);
-    if (block === undefined) return;
+    if (block === undefined) return again;
     const action = actionOf(block, (node) => {
       const since = this.#missing.get(node);
       return !this.#nodes.has(node) && since !== undefined && this.#clock.monotonic() - since >= nodeGone;
     });
-    if (action.do === "nothing") return;
+    if (action.do === "nothing") return again;
     if (action.do === "delete") await this.#api.remove(block, this.#signal);
     else await this.#api.replace(action.block, this.#signal);
     const what = action.do === "delete" ? "went back to its pool" : "was written";
@@ -404,6 +365,7 @@ export class PoolKeeper {
     if (pool !== undefined && pool.uid === block.poolUid) {
       this.#tell(pool, "Normal", "NodeGone", `block ${blockName(block.prefix)} ${what}: ${action.why}`);
     }
+    return again;
   }
 
   #tell({ name, uid }: PoolRow, type: "Normal" | "Warning", reason: string, note: string): void {

@@ -25,6 +25,7 @@ export {
   type Fetch,
   type Query,
 } from "./http.ts";
+export { KeyQueue, type KeyQueueOptions, type Look } from "./key-queue.ts";
 export { type LeaderElectionOptions, runLeaderElection } from "./lease.ts";
 export { type ListOptions, type ListReader, listAll, listObjects } from "./list.ts";
 export { type PodAsks, readPodAsks } from "./pod-asks.ts";
