@@ -25,7 +25,6 @@ export interface ApiPodsOptions {
 export class ApiPods {
   readonly #o: ApiPodsOptions;
   readonly #queue: KeyQueue;
-  readonly #gathering = new Map<string, () => void>();
 
   constructor(options: ApiPodsOptions) {
     this.#o = options;
@@ -51,18 +50,12 @@ export class ApiPods {
   }
 
   async stop(): Promise<void> {
-    for (const cancel of this.#gathering.values()) cancel();
     await this.#queue.stop();
   }
 
   /** Something about the pod is to be said. */
   changed(key: string): void {
-    if (this.#gathering.has(key)) return;
-    const cancel = this.#o.clock.setTimeout(() => {
-      this.#gathering.delete(key);
-      this.#queue.add(key);
-    }, GATHER_MS);
-    this.#gathering.set(key, cancel);
+    this.#queue.later(key, GATHER_MS);
   }
 
   /** Every pod, in the order of namespace and name. */
