@@ -5,7 +5,7 @@
 import { subdomainFault } from "../names.ts";
 import type { ResourceName } from "./errors.ts";
 import type { Faults } from "./faults.ts";
-import { builtInCheck, type Check } from "./schema/check.ts";
+import { builtInCheck, type Check } from "./schema/known.ts";
 import { refTo, type Schema } from "./schema/schema.ts";
 import type { SelectableFields } from "./select/fields.ts";
 import type { Transaction } from "./storage/store.ts";

@@ -1,19 +1,16 @@
 /**
- * Checks of an object against its schema, by Ajv, with its findings in Kubernetes' words (apiextensions-apiserver takes
- * those of go-openapi: "spec.size in body must be of type integer").
+ * Checks of an object against the schema of a custom resource, by Ajv, with its findings in Kubernetes' words.
  *
  * OpenAPI v3 is not JSON Schema: what differs (nullable, exclusive limits as booleans, int-or-string) is translated.
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
+import { Ajv, type ErrorObject } from "ajv";
 import { below, type FieldFault } from "../faults.ts";
 import { isMap, type Mapping } from "../values.ts";
+import { formatFault, shortened, typeFault } from "./findings.ts";
 import { FORMATS } from "./formats.ts";
+import type { Check } from "./known.ts";
 import { compilePattern } from "./pattern.ts";
-import { DEFINITIONS, type Schema } from "./schema.ts";
-
-export type Check = (object: Mapping) => FieldFault[];
-
-const KUBERNETES = "kubernetes:";
+import type { Schema } from "./schema.ts";
 
 /** Keywords that are checked. What else a schema says (titles, defaults, extensions) is for others. */
 const TAKEN = new Set(
@@ -22,40 +19,19 @@ const TAKEN = new Set(
   ),
 );
 
-let shared: Ajv | undefined;
-
 /** `code` is what a validator would be written to a file with: none is. */
 const regExp = Object.assign((pattern: string) => compilePattern(pattern), { code: "compilePattern" });
 
-/** Kubernetes' own schemas are known to be sound; a server that starts has better to do than to prove it. */
-const makeAjv = (schemas: "known" | "brought"): Ajv =>
-  new Ajv({
+/** A check of a schema that somebody brought. Throws what Ajv says of one that it cannot use. */
+export function customCheck(schema: Schema): Check {
+  const ajv = new Ajv({
     allErrors: true,
     strict: false,
     verbose: true,
-    validateSchema: schemas === "brought",
     formats: FORMATS,
     code: { regExp, optimize: false },
   });
-
-/** A check of Kubernetes' own types. They are many: compiled when first needed, and kept. */
-export function builtInCheck(schema: Schema): Check {
-  let validate: ValidateFunction | undefined;
-  return (object) => {
-    shared ??= makeAjv("known").addSchema({
-      $id: KUBERNETES,
-      components: {
-        schemas: Object.fromEntries(Object.entries(DEFINITIONS).map(([name, s]) => [name, translate(s)])),
-      },
-    });
-    validate ??= shared.compile({ $ref: `${KUBERNETES}${schema.$ref ?? ""}` });
-    return validate(object) ? [] : faultsOf(validate.errors ?? []);
-  };
-}
-
-/** A check of a schema that somebody brought. Throws what Ajv says of one that it cannot use. */
-export function customCheck(schema: Schema): Check {
-  const validate = makeAjv("brought").compile(translate(schema));
+  const validate = ajv.compile(translate(schema));
   return (object) => (validate(object) ? [] : faultsOf(validate.errors ?? []));
 }
 
@@ -116,9 +92,8 @@ function faultOf(error: ErrorObject): FieldFault | undefined {
         detail: "",
       };
     case "type": {
-      const wanted = [params["type"]].flat().filter((type) => type !== "null");
-      const detail = `${field} in body must be of type ${wanted.join(" or ")}: "${typeOf(value)}"`;
-      return { type: "FieldValueTypeInvalid", field, value: shortened(value), detail };
+      const wanted = [params["type"]].flat().filter((type) => type !== "null") as string[];
+      return typeFault(field, value, wanted);
     }
     case "enum": {
       const allowed = (params["allowedValues"] as unknown[]).filter((v) => v !== null);
@@ -128,9 +103,7 @@ function faultOf(error: ErrorObject): FieldFault | undefined {
     case "pattern":
       return invalid(`${field} in body should match '${String(params["pattern"])}'`);
     case "format":
-      return invalid(
-        `${field} in body must be of type ${String(params["format"])}: ${JSON.stringify(value)}`,
-      );
+      return formatFault(field, value, String(params["format"]));
     case "minimum":
       return invalid(`${field} in body should be greater than or equal to ${String(limit)}`);
     case "maximum":
@@ -163,15 +136,3 @@ function fieldOf({ instancePath }: ErrorObject): string {
     .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
     .reduce((path, step) => below(path, /^\d+$/.test(step) ? Number(step) : step), "");
 }
-
-const typeOf = (value: unknown): string =>
-  value === null
-    ? "null"
-    : Array.isArray(value)
-      ? "array"
-      : Number.isInteger(value)
-        ? "integer"
-        : typeof value;
-
-const shortened = (value: unknown): unknown =>
-  typeof value === "object" && value !== null ? typeOf(value) : value;

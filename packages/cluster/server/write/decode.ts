@@ -2,7 +2,7 @@
 import { badRequest } from "../errors.ts";
 import { type FieldFault, faultText } from "../faults.ts";
 import { apiVersionOf, type Resource } from "../resource.ts";
-import { builtInCheck } from "../schema/check.ts";
+import { builtInCheck } from "../schema/known.ts";
 import { refTo } from "../schema/schema.ts";
 import { applyDefaults, dropNulls, prune } from "../schema/walk.ts";
 import { type ApiObject, isMap, type Mapping } from "../values.ts";

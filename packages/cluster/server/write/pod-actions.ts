@@ -6,7 +6,7 @@
 import { badRequest, conflict, invalid, notFound } from "../errors.ts";
 import { Faults } from "../faults.ts";
 import { PODS } from "../resources/pod.ts";
-import { builtInCheck, type Check } from "../schema/check.ts";
+import { builtInCheck, type Check } from "../schema/known.ts";
 import { refTo } from "../schema/schema.ts";
 import { dropNulls } from "../schema/walk.ts";
 import { Rollback, type Store } from "../storage/store.ts";

@@ -2,7 +2,7 @@
 import { badRequest, invalid } from "../errors.ts";
 import { Faults } from "../faults.ts";
 import type { Resource, ScalePaths } from "../resource.ts";
-import { builtInCheck } from "../schema/check.ts";
+import { builtInCheck } from "../schema/known.ts";
 import { refTo } from "../schema/schema.ts";
 import { selectorText } from "../table/cells.ts";
 import { type ApiObject, at, ensure, isMap, type Mapping, number, text } from "../values.ts";
