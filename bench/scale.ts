@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { macFromSeed, parseIpWithLength, WeftError } from "@weft/base";
 import { type RealNamespace, watch } from "@weft/kernel/rtnetlink";
 import { createSide, fill, podIn } from "./cni/runner.ts";
+import { kubeconfigOf } from "./kubeconfig.ts";
 import { describeMachine } from "./machine.ts";
 import { type BenchOptions, DEFAULT_OPTIONS } from "./options.ts";
 import { readPeak, readRollup, readStat } from "./proc.ts";
@@ -140,17 +141,6 @@ async function startServer(
 
 /** Of "/api/v1/pods?fieldSelector=...&limit=500", what does not change from call to call. */
 const withoutParameters = (asked: string): string => asked.replace(/[?&](?!fieldSelector)[^&]*/g, "");
-
-/** JSON is YAML. */
-const kubeconfigOf = (server: string): string =>
-  JSON.stringify({
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name: "bench", cluster: { server } }],
-    users: [{ name: "bench", user: {} }],
-    contexts: [{ name: "bench", context: { cluster: "bench", user: "bench" } }],
-    "current-context": "bench",
-  });
 
 const routesTo = (node: RealNamespace): Set<string> =>
   new Set(node.routes({ protocol: 87, table: 254 }).map((r) => r.destination));

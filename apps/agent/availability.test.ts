@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, wri
 import { dirname } from "node:path";
 import { parseIpWithLength } from "@weft/base";
 import { readDirectory } from "@weft/cluster";
+import { writeKubeconfig } from "@weft/cluster/client/testing";
 import { enqueue } from "@weft/plugin-weft";
 import { conflistText } from "./conflist.ts";
 import { Baseline } from "./testing/baseline.ts";
@@ -105,16 +106,7 @@ describe("the agent is away", () => {
 describe("the API server is away", () => {
   /** Credentials for a place where nothing listens. */
   const flagsFor = (node: TestNode): string[] => {
-    const config = {
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": "c",
-      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-      clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:9" } }],
-      users: [{ name: "u", user: { token: "t" } }],
-    };
-    const file = `${node.root}/kubeconfig`;
-    writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
+    const file = writeKubeconfig(`${node.root}/kubeconfig`, "https://127.0.0.1:9", { user: { token: "t" } });
     return ["--kubeconfig", file];
   };
 

@@ -1,10 +1,10 @@
 /** What the cluster thread makes of pools, blocks, namespaces and pods of an API, and what it goes on with without one. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { overlaps, type Prefix, parsePrefix, silentLogger, subnetAt } from "@weft/base";
-import { FakeApi, failure, serveApi } from "@weft/cluster/client/testing";
+import { FakeApi, failure, serveApi, writeKubeconfig } from "@weft/cluster/client/testing";
 import { blockName, type IpBlock } from "@weft/model";
 import type { ClusterPools, PoolsMessage } from "./cluster-pools.ts";
 import { type ClusterRows, watchSource } from "./cluster-source.ts";
@@ -63,13 +63,7 @@ interface Seen {
 async function start(api: FakeApi) {
   const { url, stop } = await serveApi(api);
   stops.push(stop);
-  const kubeconfig = join(directory, "kubeconfig");
-  const config = {
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "c", user: "" } }],
-    clusters: [{ name: "c", cluster: { server: url } }],
-  };
-  writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  const kubeconfig = writeKubeconfig(join(directory, "kubeconfig"), url);
   const seen: Seen = { order: [], rows: undefined, pools: undefined, pods: [], errors: [] };
   const source = watchSource(
     { kind: "kubernetes", kubeconfig, copy: join(directory, "cluster.json") },

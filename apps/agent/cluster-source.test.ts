@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@weft/base";
-import { FakeApi, failure, serveApi } from "@weft/cluster/client/testing";
+import { FakeApi, failure, serveApi, writeKubeconfig } from "@weft/cluster/client/testing";
 import { type ClusterRows, watchSource } from "./cluster-source.ts";
 import type { KnownPod } from "./known-pods.ts";
 import { eventually } from "./testing/wait.ts";
@@ -37,16 +37,7 @@ const pod = (name: string, nodeName: string) => ({
 async function start(api: FakeApi) {
   const { url, stop } = await serveApi(api);
   stops.push(stop);
-  const kubeconfig = join(directory, "kubeconfig");
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-    clusters: [{ name: "c", cluster: { server: url } }],
-    users: [{ name: "u", user: {} }],
-  };
-  writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  const kubeconfig = writeKubeconfig(join(directory, "kubeconfig"), url);
   const seen = { rows: [] as ClusterRows[], state: "", pods: [] as readonly KnownPod[], current: false };
   watchSource(
     { kind: "kubernetes", kubeconfig, copy: join(directory, "cluster.json") },

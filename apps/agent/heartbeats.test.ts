@@ -3,10 +3,11 @@
  * change. From the API server to the compiler, with the watch that the agent has.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseIpWithLength, silentLogger } from "@weft/base";
+import { writeKubeconfig } from "@weft/cluster/client/testing";
 import { createFabric, type Fabric } from "@weft/compile";
 import { DEFAULT_SETTINGS } from "@weft/model";
 import { type ClusterRows, watchSource } from "./cluster-source.ts";
@@ -73,15 +74,8 @@ let fabric: Fabric;
 
 beforeAll(async () => {
   server = Bun.serve({ hostname: "127.0.0.1", port: 0, idleTimeout: 0, fetch: answer });
-  const kubeconfig = join(directory, "kubeconfig");
-  writeFileSync(
-    kubeconfig,
-    JSON.stringify({
-      clusters: [{ name: "c", cluster: { server: `http://127.0.0.1:${server.port}` } }],
-      contexts: [{ name: "c", context: { cluster: "c", user: "" } }],
-      "current-context": "c",
-    }),
-  );
+  const url = `http://127.0.0.1:${server.port}`;
+  const kubeconfig = writeKubeconfig(join(directory, "kubeconfig"), url);
   fabric = createFabric((error) => expect.unreachable(String(error)));
   const capabilities = { kernel: "6.18.0", vxlan: true, brokenVxlanChecksumOffload: false };
   fabric.database.write(() => {

@@ -1,6 +1,7 @@
 /** An agent that cannot reach its API server says where it asks and what comes of it; with a copy on disk it serves. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { writeKubeconfig } from "@weft/cluster/client/testing";
 import { spawnIn, spawnSyncIn } from "@weft/kernel/netns";
 import { ADDRESSES, BLOCKS, NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
@@ -13,14 +14,7 @@ let kubeconfig: string;
 beforeAll(() => {
   node = new TestNode();
   kubeconfig = `${node.root}/kubeconfig`;
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "k" } }],
-    clusters: [{ name: "k", cluster: { server: SERVER } }],
-  };
-  writeFileSync(kubeconfig, JSON.stringify(config));
+  writeKubeconfig(kubeconfig, SERVER);
 });
 afterAll(() => node.close());
 

@@ -3,7 +3,7 @@ import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FakeApi, failure, serveApi } from "@weft/cluster/client/testing";
+import { FakeApi, failure, serveApi, writeKubeconfig } from "@weft/cluster/client/testing";
 
 setDefaultTimeout(110_000);
 const scratch = mkdtempSync(join(tmpdir(), "weft-cli-test-"));
@@ -21,18 +21,8 @@ async function weft(...words: string[]): Promise<{ code: number; out: string; er
   return { code: await child.exited, out, err };
 }
 
-function kubeconfig(server: string): string {
-  const file = join(scratch, `${crypto.randomUUID()}.conf`);
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "k" } }],
-    clusters: [{ name: "k", cluster: { server } }],
-  };
-  writeFileSync(file, JSON.stringify(config));
-  return file;
-}
+const kubeconfig = (server: string): string =>
+  writeKubeconfig(join(scratch, `${crypto.randomUUID()}.conf`), server);
 
 test("without a kubeconfig the objects are printed, and nothing else", async () => {
   const { code, out, err } = await weft("install", "--image", "example.org/weft:7", "--backend", "vxlan");

@@ -1,10 +1,10 @@
 /** weft ipam as it is called, against an API server in memory and agents that answer from a table. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type IpAddress, parsePrefix } from "@weft/base";
-import { FakeApi, serveApi } from "@weft/cluster/client/testing";
+import { FakeApi, serveApi, writeKubeconfig } from "@weft/cluster/client/testing";
 import type { NodeAddresses } from "@weft/model";
 
 const OLD = "2026-01-01T00:00:00Z";
@@ -62,16 +62,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "weft-t-ipam-"));
   const { url, stop } = await serveApi(api);
   stops.push(stop);
-  kubeconfig = join(directory, "kubeconfig");
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-    clusters: [{ name: "c", cluster: { server: url } }],
-    users: [{ name: "u", user: {} }],
-  };
-  writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  kubeconfig = writeKubeconfig(join(directory, "kubeconfig"), url);
   const group = "/apis/weft.network/v1alpha1";
   api.put("/api/v1/nodes", {
     metadata: { name: "n1" },

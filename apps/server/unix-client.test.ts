@@ -1,6 +1,6 @@
 /** Weft's own client over the server's socket, as agents in network namespaces use it. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { chmodSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hintOf, isInvalid, silentLogger } from "@weft/base";
 import {
@@ -14,6 +14,7 @@ import {
   socketUrl,
   watchCluster,
 } from "@weft/cluster/client";
+import { writeKubeconfig } from "@weft/cluster/client/testing";
 import { removeDirectory, type ServerProcess, startProcess, temporaryDirectory } from "./testing/process.ts";
 
 const directory = temporaryDirectory();
@@ -130,19 +131,13 @@ test("from a network namespace without any link there is a way", async () => {
 }, 60_000);
 
 test("bad places of a socket are refused, with what to do", async () => {
-  const write = (server: string, more: object = {}): string => {
-    const path = join(directory, "bad");
-    const cluster = { server, ...more };
-    const config = { apiVersion: "v1", kind: "Config", "current-context": "c" };
-    const contexts = [{ name: "c", context: { cluster: "k" } }];
-    writeFileSync(path, JSON.stringify({ ...config, contexts, clusters: [{ name: "k", cluster }] }));
-    return path;
-  };
+  const write = (server: string, cluster: object = {}): string =>
+    writeKubeconfig(join(directory, "bad"), server, { cluster });
   const asked = (path: string): Promise<Error> => failure(client(path).request({ path: "/version" }));
   const absent = await asked(write(socketUrl(join(directory, "nothing.sock"))));
   expect(absent.message).toContain("nothing.sock: there is no such socket");
   expect(hintOf(absent)).toContain("Check that the API server runs");
-  chmodSync(write(""), 0o600);
+  write("");
   expect((await asked(write(socketUrl(join(directory, "bad"))))).message).toContain("nobody listens");
   for (const [url, why] of [
     ["unix://run/x.sock", "by its whole path"],

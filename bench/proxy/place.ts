@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { macFromSeed, parseIp, parseIpWithLength, parsePrefix, WeftError } from "@weft/base";
 import { type NetnsHandle, spawnIn } from "@weft/kernel/netns";
 import type { RealNamespace } from "@weft/kernel/rtnetlink";
+import { kubeconfigOf } from "../kubeconfig.ts";
 import type { Session } from "../session/session.ts";
 import { connect } from "../sides/weft.ts";
 import {
@@ -111,17 +112,6 @@ export async function createPlace(
     },
   };
 }
-
-/** JSON is YAML. */
-const kubeconfigOf = (server: string): string =>
-  JSON.stringify({
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name: "bench", cluster: { server } }],
-    users: [{ name: "bench", user: {} }],
-    contexts: [{ name: "bench", context: { cluster: "bench", user: "bench" } }],
-    "current-context": "bench",
-  });
 
 /** Returns once each of these services has answered. Throws "timeout". */
 export async function answered(

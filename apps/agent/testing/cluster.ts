@@ -1,7 +1,6 @@
 /** An API server for an agent in a namespace: in memory, behind a unix socket, which every namespace reaches. */
-import { writeFileSync } from "node:fs";
 import { type KubernetesObject, socketUrl } from "@weft/cluster/client";
-import { FakeApi } from "@weft/cluster/client/testing";
+import { FakeApi, writeKubeconfig } from "@weft/cluster/client/testing";
 import { ADDRESSES, BLOCKS, NODE, type TestNode } from "./node.ts";
 
 const NODES = "/api/v1/nodes";
@@ -29,16 +28,7 @@ export class TestCluster {
       fetch: (request) => this.api.handle(request),
       ...({ idleTimeout: 0 } as object),
     });
-    const file = `${node.root}/kubeconfig`;
-    const config = {
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": "c",
-      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-      clusters: [{ name: "c", cluster: { server: socketUrl(socket) } }],
-      users: [{ name: "u", user: {} }],
-    };
-    writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
+    const file = writeKubeconfig(`${node.root}/kubeconfig`, socketUrl(socket));
     this.flags = ["--kubeconfig", file];
     this.api.put(NODES, {
       metadata: { name: NODE, uid: "uid-node1", creationTimestamp: "2026-01-01T00:00:00Z" },

@@ -11,4 +11,5 @@ export {
   type RequestFault,
 } from "./fault-proxy.ts";
 export type { EventFault } from "./faulty-events.ts";
+export { type KubeconfigParts, writeKubeconfig } from "./kubeconfig.ts";
 export { anonymous, directClient, serveApi, until } from "./setup.ts";
