@@ -1,10 +1,10 @@
 /** The files that a lab gives its agents and its supervisor. */
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { WeftError } from "@weft/base";
+import { replaceFile, WeftError } from "@weft/base";
 import type { LabOptions } from "./options.ts";
 import { SAMPLES } from "./samples.ts";
-import { labPaths, makeStateDirectory, writeAtomically } from "./state.ts";
+import { labPaths, makeStateDirectory } from "./state.ts";
 import type { Topology } from "./topology.ts";
 
 /** The same options with the absolute path of the manifests. Throws "not-found" when it is no directory. */
@@ -29,7 +29,7 @@ export function writeFiles(plan: Topology): void {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
   for (const node of plan.nodes) mkdirSync(paths.node(node.name), { recursive: true, mode: 0o700 });
-  writeAtomically(paths.settings, settingsText(plan));
+  replaceFile(paths.settings, settingsText(plan));
   if (options.manifests === undefined) {
     for (const { file, text } of SAMPLES) writeFileSync(`${paths.manifests}/${file}`, text, { mode: 0o600 });
   }
@@ -45,7 +45,7 @@ export function writeAgentKubeconfig(lab: string): void {
     contexts: [{ name: "lab", context: { cluster: "lab", user: "" } }],
     "current-context": "lab",
   };
-  writeAtomically(agentKubeconfig, `${JSON.stringify(config)}\n`);
+  replaceFile(agentKubeconfig, `${JSON.stringify(config)}\n`);
 }
 
 /** Settings of the agents as YAML. */

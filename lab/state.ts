@@ -8,8 +8,8 @@
  *   imported.json    what came from the manifests   nodes/NODE/          root of an agent, and its agent.log
  *   logs/NAMESPACE_POD/CONTAINER.log
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { WeftError } from "@weft/base";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { replaceFile, WeftError } from "@weft/base";
 import { type LabOptions, parseLabName, parseLabOptions } from "./options.ts";
 import type { ProcessIdentity } from "./processes.ts";
 
@@ -91,7 +91,7 @@ export interface LabProcess extends ProcessIdentity {
 }
 
 export function writeRecord(lab: string, record: LabRecord): void {
-  writeAtomically(labPaths(lab).record, `${JSON.stringify(record, null, 2)}\n`);
+  replaceFile(labPaths(lab).record, `${JSON.stringify(record, null, 2)}\n`);
 }
 
 /** Undefined when there is no such lab. Throws "invalid" when the file is spoilt. */
@@ -131,7 +131,7 @@ export function changeRecord(lab: string, change: Partial<LabRecord>): void {
 }
 
 export function writeProcesses(lab: string, processes: readonly LabProcess[]): void {
-  writeAtomically(labPaths(lab).processes, `${JSON.stringify(processes)}\n`);
+  replaceFile(labPaths(lab).processes, `${JSON.stringify(processes)}\n`);
 }
 
 /** Processes that were started; those that have ended may be among them. A spoilt file counts as empty. */
@@ -168,13 +168,6 @@ export function makeStateDirectory(lab: string): void {
 
 export function removeStateDirectory(lab: string): void {
   rmSync(labPaths(lab).base, { recursive: true, force: true });
-}
-
-/** The whole file or the old one, never a part, whenever the machine stops. */
-export function writeAtomically(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o600 });
-  renameSync(temporary, path);
 }
 
 function readJson(path: string): unknown {

@@ -2,8 +2,8 @@
  * The rows of the cluster from the Kubernetes API: Nodes and the own Pods (watchCluster), address pools (ClusterPools), put
  * together, and kept on disk for a start while the API is away.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { describeError, type Logger, WeftError } from "@weft/base";
+import { readFileSync } from "node:fs";
+import { describeError, type Logger, replaceFile, WeftError } from "@weft/base";
 import type { Conflict } from "@weft/cluster";
 import {
   type ClusterRows as ApiRows,
@@ -194,8 +194,7 @@ function readCopy(file: string, logger: Logger): Pick<ClusterRows, "nodes" | "bl
 
 function writeCopy(file: string, text: string, logger: Logger): void {
   try {
-    writeFileSync(`${file}.tmp`, text, { mode: 0o600 });
-    renameSync(`${file}.tmp`, file);
+    replaceFile(file, text);
   } catch (error) {
     logger.warn("the cluster's state cannot be kept", { file, error: describeError(error) });
   }

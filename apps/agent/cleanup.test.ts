@@ -58,6 +58,7 @@ test("forced: links, rules, routes, tables, files go; what is not Weft's stays; 
     writeFileSync(`${plugins}/${name}`, "");
   symlinkSync("weft-loopback", `${plugins}/loopback`);
   writeFileSync(`${node.root}/etc/cni/net.d/05-other.conflist`, "{}");
+  writeFileSync(`${node.root}/etc/cni/net.d/10-weft.conflist.7.tmp`, "{");
   const before = inKernel();
   for (const what of ["weft-vxlan", "10.240.1.0/24", "8700", "table inet weft\n", "table arp weft"])
     expect(before).toContain(what);

@@ -117,7 +117,7 @@ function filesOf(root: string): Record<"configuration" | "plugins" | "state", Le
   const plugins = PLUGIN_FILES.join("|");
   return {
     configuration: [
-      ...matching(CONFIGURATION, /^10-weft\.conflist(\.tmp)?$/),
+      ...matching(CONFIGURATION, /^10-weft\.conflist((\.\d+)?\.tmp)?$/),
       ...asideIn(join(root, CONFIGURATION)).map((name) => ({
         what: `${name} in place of its network's own file`,
         remove: () => putBack(join(root, CONFIGURATION), name),

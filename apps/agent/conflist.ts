@@ -1,6 +1,7 @@
 /** The network configuration list that the runtime reads. Written last, when ADDs can be served. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { replaceFile } from "@weft/base";
 import type { AgentOptions } from "./options.ts";
 
 /** 1.0.0 first: containerd 1.6 knows no later one; newer runtimes choose from cniVersions. */
@@ -24,6 +25,5 @@ export function writeConflist(o: AgentOptions): void {
     // Absent or unreadable: written below.
   }
   mkdirSync(dirname(o.conflist), { recursive: true });
-  writeFileSync(`${o.conflist}.tmp`, text, { mode: 0o600 });
-  renameSync(`${o.conflist}.tmp`, o.conflist);
+  replaceFile(o.conflist, text);
 }

@@ -2,7 +2,8 @@
  * The settings in force, kept on disk. A settings file that somebody has spoilt changes nothing while the agent
  * runs; without this copy the next start would take the defaults, and with them another tunnel and another MTU.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { replaceFile } from "@weft/base";
 import { parseSettings, type Settings } from "@weft/model";
 
 export class LastSettings {
@@ -20,8 +21,7 @@ export class LastSettings {
     const text = `${JSON.stringify(settings, null, 2)}\n`;
     if (text === this.#text) return;
     try {
-      writeFileSync(`${this.#file}.tmp`, text, { mode: 0o600 });
-      renameSync(`${this.#file}.tmp`, this.#file);
+      replaceFile(this.#file, text);
       this.#text = text;
     } catch (error) {
       this.#report(error);

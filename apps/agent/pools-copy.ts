@@ -1,6 +1,6 @@
 /** What this node needs of pools to start without the API, on disk; there is no such file in clusters without pools. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { describeError, type Logger, WeftError } from "@weft/base";
+import { readFileSync, rmSync } from "node:fs";
+import { describeError, type Logger, replaceFile, WeftError } from "@weft/base";
 import type { IpBlock, IpPool, PodAddressing } from "@weft/model";
 import type { KnownPod } from "./known-pods.ts";
 
@@ -45,10 +45,7 @@ export class PoolsCopyFile {
     if (text === this.#written) return;
     try {
       if (text === undefined) rmSync(this.#file, { force: true });
-      else {
-        writeFileSync(`${this.#file}.tmp`, text, { mode: 0o600 });
-        renameSync(`${this.#file}.tmp`, this.#file);
-      }
+      else replaceFile(this.#file, text);
       this.#written = text;
     } catch (error) {
       this.#warn("written", error);

@@ -1,10 +1,10 @@
 /** A certificate and its key in two files. */
 import { createPrivateKey, KeyObject, X509Certificate } from "node:crypto";
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 // Its type alone: who loads the library must have loaded another before it (certificates.ts).
 import type { X509Certificate as Certificate } from "@peculiar/x509";
-import { describeError, WeftError } from "@weft/base";
+import { describeError, replaceFile, WeftError } from "@weft/base";
 
 export interface Pair {
   readonly cert: string;
@@ -124,10 +124,3 @@ const filesOf = (directory: string, name: string): [string, string] => [
   join(directory, `${name}.crt`),
   join(directory, `${name}.key`),
 ];
-
-/** Writes a file whole or not at all, and into no file or link that somebody has put there under the name in between. */
-export function replaceFile(path: string, text: string, mode: number): void {
-  rmSync(`${path}.new`, { force: true });
-  writeFileSync(`${path}.new`, text, { mode, flag: "wx" });
-  renameSync(`${path}.new`, path);
-}

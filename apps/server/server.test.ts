@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { existsSync, lstatSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLogger, WeftError } from "@weft/base";
 import {
@@ -19,7 +19,6 @@ import {
 import { parse } from "yaml";
 import { loadCertificates } from "./certificates.ts";
 import { type RunningServer, startServer } from "./index.ts";
-import { replaceFile } from "./pair.ts";
 import { removeDirectory, startProcess, temporaryDirectory } from "./testing/process.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -155,16 +154,6 @@ test("a certificate whose key was made anew and which was not, as by a kill in b
   expect(new X509Certificate(second.server.cert).checkPrivateKey(createPrivateKey(second.server.key))).toBe(
     true,
   );
-});
-
-test("a key is never written into what somebody else has put where it is made", () => {
-  const [path, victim] = [join(directory, "kubeconfig-of-ours"), join(directory, "of-another")];
-  writeFileSync(victim, "as it was", { mode: 0o644 });
-  symlinkSync(victim, `${path}.new`);
-  replaceFile(path, "secret", 0o600);
-  expect([readFileSync(victim, "utf8"), readFileSync(path, "utf8")]).toEqual(["as it was", "secret"]);
-  expect(lstatSync(path).isFile()).toBe(true);
-  expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
 test("a socket of a server that is stopped or too slow to answer stays its own", async () => {

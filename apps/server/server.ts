@@ -7,13 +7,12 @@
  * Whoever is let in may do everything: there are no roles. Health is for everybody.
  */
 import { join, resolve } from "node:path";
-import type { Logger } from "@weft/base";
+import { type Logger, replaceFile } from "@weft/base";
 import { registerDefinitions } from "@weft/cluster/definitions";
 import { ApiServer, type ServiceSettings, unauthorized } from "@weft/cluster/server";
 import type { Certificates } from "./certificates.ts";
 import { listenHttps } from "./https.ts";
 import { kubeconfigText, socketKubeconfigText } from "./kubeconfig.ts";
-import { replaceFile } from "./pair.ts";
 import type { CertificateState } from "./renewal.ts";
 import { listenSocket } from "./socket.ts";
 import { tokenCheck } from "./tokens.ts";

@@ -1,7 +1,6 @@
 /** What was made of manifests, on disk: whoever supervises the lab next knows what to take away with a manifest. */
 import { readFileSync } from "node:fs";
-import { describeError, type Logger } from "@weft/base";
-import { writeAtomically } from "../state.ts";
+import { describeError, type Logger, replaceFile } from "@weft/base";
 
 export interface Applied {
   /** The object as the manifest had it. */
@@ -44,6 +43,6 @@ export class ImportRecord {
   }
 
   #write(): void {
-    writeAtomically(this.#file, JSON.stringify(Object.fromEntries(this.#entries)));
+    replaceFile(this.#file, JSON.stringify(Object.fromEntries(this.#entries)));
   }
 }

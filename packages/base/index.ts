@@ -2,6 +2,7 @@
 export * from "./clock.ts";
 export * from "./errors.ts";
 export * from "./exposition.ts";
+export * from "./files.ts";
 export * from "./ip.ts";
 export * from "./logger.ts";
 export * from "./mac.ts";
