@@ -1,9 +1,9 @@
 /** Ports of the node that lead to pods: real packets, who may have which, and that nothing of them is left. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { type Dial, dial, Server } from "@weft/kernel/netns/testing";
 import { Baseline } from "./testing/baseline.ts";
 import type { TestNamespace } from "./testing/namespaces.ts";
 import { ADDRESSES, type Answer, TestNode, type TestPod } from "./testing/node.ts";
-import { ask, type Dial, Server } from "./testing/talk.ts";
 import { changes, viewOf } from "./testing/view.ts";
 import { eventually } from "./testing/wait.ts";
 
@@ -61,13 +61,13 @@ async function serve(name: string, ...mappings: readonly Mapping[]): Promise<Tes
     configuration: runtimeConfig(mappings),
     environment: { CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name}` },
   });
-  servers.push(new Server(made, name, PORT));
+  servers.push(new Server(made.self, name, PORT));
   return made;
 }
 
 const attempt = (of: TestPod, mappings: readonly Mapping[], more: object = {}): Promise<Answer> =>
   node.call("ADD", of, { configuration: runtimeConfig(mappings), ...more });
-const asked = (from: TestNamespace, to: Dial): Promise<string> => ask(from, servers, to);
+const asked = (from: TestNamespace, to: Dial): Promise<string> => dial(from.self, servers, to);
 const rules = (): string => node.node.sh("nft -a list table inet weft-hostports");
 
 /** Rows of host ports that were repaired, and leftovers that were removed, since the agent's start. */
@@ -144,7 +144,7 @@ for (const [i, family] of [
 
 test("what the pod sends to others is translated as before, and its answers are not", async () => {
   const a = await serve("a", { hostPort: 8080 });
-  servers.push(new Server(node.outside, "outside", PORT));
+  servers.push(new Server(node.outside.self, "outside", PORT));
   expect(await asked(a, { ip: OUTSIDE[0] as string, port: PORT })).toBe(`outside from ${ADDRESSES[0]}`);
   expect(await asked(node.outside, { ip: ADDRESSES[0] as string, port: 8080 })).toBe(`a from ${OUTSIDE[0]}`);
 });
@@ -156,7 +156,7 @@ test("as containerd writes them; SCTP, and ports that publish nothing", async ()
     { HostPort: 9, ContainerPort: 99, Protocol: "sctp", HostIP: "0.0.0.0" },
   ];
   const a = await node.add(pod(), { configuration: { runtimeConfig: { portMappings } } });
-  servers.push(new Server(a, "a", PORT));
+  servers.push(new Server(a.self, "a", PORT));
   expect(await asked(node.outside, { ip: ADDRESSES[1] as string, port: 8080 })).toBe(`a from ${OUTSIDE[1]}`);
   expect(rules()).toContain(`sctp . 9 : ${a.addresses[0]} . 99`);
   const { plan } = await node.status();

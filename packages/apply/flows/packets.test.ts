@@ -10,29 +10,25 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Family, type IpAddress, type Prefix, silentLogger, systemClock } from "@weft/base";
 import { type ConntrackHandle, createConntrack } from "@weft/kernel/conntrack";
 import { createAnonymous, inNetns, type NetnsHandle } from "@weft/kernel/netns";
+import { socketIn } from "@weft/kernel/netns/testing";
 import { createNftables, type NftablesHandle } from "@weft/kernel/nftables";
 import { FLOW_STATUS } from "@weft/kernel/port";
 import {
   acceptSocket,
-  bindSocket,
   closeFd,
   connectSocket,
   domainOf,
   encodeSocketAddress,
   errnoName,
-  IPPROTO,
-  IPV6,
   listenSocket,
   MSG_NOSIGNAL,
   openSocket,
   receiveFrom,
   receiveStream,
   SOCK,
-  SOL_SOCKET,
   SysError,
   sendBytes,
   sendTo,
-  setOption,
   takeFault,
 } from "@weft/kernel/sys";
 import type { FrontendRow, Transport } from "@weft/model";
@@ -51,7 +47,6 @@ const IPS = {
   },
   6: { client: "fd00:10::100", a: "fd44::10", b: "fd44::11", frontend: "fd96::10", other: "fd96::11" },
 } as const;
-const ANY = { 4: "0.0.0.0" as IpAddress, 6: "::" as IpAddress };
 const PORT = 8080;
 const SCTP = 132;
 
@@ -135,14 +130,11 @@ afterEach(() => {
 
 /** A nonblocking socket in a place, closed after the test. */
 function socket(place: Place, family: Family, protocol: Transport, port?: number): number {
-  const type = protocol === "tcp" ? SOCK.stream : protocol === "udp" ? SOCK.dgram : SOCK.raw;
-  const fd = inNetns(places[place].fd, () =>
-    openSocket(domainOf(family), type | SOCK.nonblock, protocol === "sctp" ? SCTP : 0),
-  );
+  const fd =
+    protocol === "sctp"
+      ? inNetns(places[place].fd, () => openSocket(domainOf(family), SOCK.raw | SOCK.nonblock, SCTP))
+      : socketIn(places[place], { family, protocol, port });
   open.push(fd);
-  if (family === 6 && protocol !== "sctp") setOption(fd, IPPROTO.ipv6, IPV6.v6only, 1);
-  if (protocol !== "sctp") setOption(fd, SOL_SOCKET, 2 /* SO_REUSEADDR */, 1);
-  if (port !== undefined) bindSocket(fd, encodeSocketAddress({ ip: ANY[family], port }));
   return fd;
 }
 

@@ -2,11 +2,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { type Family, type Prefix, silentLogger, systemClock } from "@weft/base";
 import { type ConntrackHandle, createConntrack } from "@weft/kernel/conntrack";
+import { dial, hear, hold } from "@weft/kernel/netns/testing";
 import { closeFd, errnoName, MSG_NOSIGNAL, sendBytes, takeFault } from "@weft/kernel/sys";
 import type { FrontendRow, Transport } from "@weft/model";
 import { ADDRESS, type Place, ServiceNetwork } from "../services/testing/network.ts";
 import { backends, frontend, nodeRows, serviceIp } from "../services/testing/rows.ts";
-import { dial, hear, hold } from "../services/testing/server.ts";
 import { TestServices } from "../services/testing/services.ts";
 import { createFlowCleaner } from "./cleaner.ts";
 import { countFlows } from "./counts.ts";
@@ -80,7 +80,7 @@ describe.each([4, 6] as const satisfies readonly Family[])("IPv%d", (family) => 
     });
   /** Who answers a client that always sends from one port. */
   const ask = async (from: Place, to = { ip, port: 80 }): Promise<string> => {
-    const d = { ...to, protocol: "udp", sourcePort: 4000, timeoutMs: 300 } as const;
+    const d = { ...to, protocol: "udp", fromPort: 4000, timeoutMs: 300 } as const;
     return (await dial(network.handle(from), network.servers, d)).split(" ")[0] as string;
   };
 

@@ -1,11 +1,11 @@
 /** Services with real packets: who answers, whom it sees, and what refuses. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import type { Family, Prefix } from "@weft/base";
+import { type Dial, dial, hear, hold, overhear } from "@weft/kernel/netns/testing";
 import { closeFd, sendBytes, takeFault } from "@weft/kernel/sys";
 import type { ServicePlanRow } from "@weft/model";
 import { ADDRESS, type Place, ServiceNetwork, TUNNEL } from "./testing/network.ts";
 import { backends, type FrontendOptions, frontend, nodeRows, serviceIp } from "./testing/rows.ts";
-import { type Dial, dial, hear, hold, overhear } from "./testing/server.ts";
 import { TestServices } from "./testing/services.ts";
 import { sendStray } from "./testing/stray.ts";
 
@@ -110,7 +110,7 @@ for (const family of [4, 6] as const satisfies readonly Family[]) {
       const all = (): Promise<string[]> =>
         Promise.all(
           Array.from({ length: 60 }, async (_, i) => {
-            const to: Dial = { ip: at(1), port: 80, protocol: "udp", sourcePort: 20_000 + i * 7 };
+            const to: Dial = { ip: at(1), port: 80, protocol: "udp", fromPort: 20_000 + i * 7 };
             return (await ask("client", to)).split(" ")[0] as string;
           }),
         );

@@ -11,9 +11,9 @@
 import { type Family, type IpAddress, parseMac } from "@weft/base";
 import { NETLINK, NetlinkSocket, NetlinkWriter } from "@weft/kernel/netlink";
 import { createAnonymous, inNetns, type NetnsHandle } from "@weft/kernel/netns";
+import { Server } from "@weft/kernel/netns/testing";
 import { createNftables, type NftablesHandle } from "@weft/kernel/nftables";
 import { LinkRemover, RealNamespace } from "@weft/kernel/rtnetlink";
-import { Server } from "./server.ts";
 
 export type Place = "client" | "node" | "a" | "b" | "c";
 const PLACES: readonly Place[] = ["client", "node", "a", "b", "c"];
@@ -137,7 +137,9 @@ export class ServiceNetwork {
       "route add fd00:244::/64 via fe80::1 dev eth0",
     );
     this.nft = createNftables(handles.node);
-    this.servers = (["a", "b", "c", "node"] as const).map((place) => new Server(place, handles[place]));
+    this.servers = (["a", "b", "c", "node"] as const).map(
+      (place) => new Server(handles[place], place, SERVER_PORT),
+    );
   }
 
   handle(place: Place): NetnsHandle {

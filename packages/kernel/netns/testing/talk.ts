@@ -1,9 +1,7 @@
 /** Servers that tell who they are and whom they see, and clients that ask them, on sockets inside of namespaces. */
-import { type Family, familyOf, type IpAddress } from "@weft/base";
-import { inNetns, type NetnsHandle } from "@weft/kernel/netns";
+import { type Family, familyOf, type IpAddress, parseIp } from "@weft/base";
 import {
   acceptSocket,
-  bindSocket,
   closeFd,
   connectSocket,
   decodeSocketAddress,
@@ -11,7 +9,6 @@ import {
   encodeSocketAddress,
   errnoName,
   IPPROTO,
-  IPV6,
   listenSocket,
   MSG_NOSIGNAL,
   openSocket,
@@ -24,23 +21,24 @@ import {
   SysError,
   sendBytes,
   sendTo,
-  setOption,
   setOptionBytes,
   socketName,
   takeFault,
-} from "@weft/kernel/sys";
-import { SERVER_PORT } from "./network.ts";
+} from "../../sys/index.ts";
+import type { NetnsHandle } from "../handle.ts";
+import { inNetns } from "../switch.ts";
+import { socketIn } from "./socket.ts";
 
-const SO_REUSEADDR = 2;
-
-const ANY: Readonly<Record<Family, IpAddress>> = { 4: "0.0.0.0" as IpAddress, 6: "::" as IpAddress };
 const buffer = Buffer.from(new ArrayBuffer(256));
 
 export interface Dial {
-  readonly ip: IpAddress;
+  readonly ip: string;
   readonly port: number;
+  /** TCP by default. */
   readonly protocol?: "tcp" | "udp";
-  readonly sourcePort?: number;
+  /** Own address and port; the kernel's choice by default. */
+  readonly from?: string;
+  readonly fromPort?: number;
   /** Bytes of a datagram. */
   readonly size?: number;
   readonly timeoutMs?: number;
@@ -49,19 +47,20 @@ export interface Dial {
 /** "a from 10.0.0.1", the name of an errno, or "timeout". */
 export type Outcome = string;
 
+/** Answers to "NAME from ADDRESS" on one port, TCP and UDP, both families, whenever it is polled. */
 export class Server {
   readonly #name: string;
   readonly #tcp: number[] = [];
   readonly #udp: number[] = [];
   readonly #open = new Map<number, Uint8Array>();
 
-  constructor(name: string, namespace: NetnsHandle) {
+  constructor(namespace: NetnsHandle, name: string, port: number) {
     this.#name = name;
     for (const family of [4, 6] as const) {
-      const tcp = socketIn(namespace, family, "tcp", { ip: ANY[family], port: SERVER_PORT });
+      const tcp = socketIn(namespace, { family, protocol: "tcp", port });
       listenSocket(tcp, 1000);
       this.#tcp.push(tcp);
-      this.#udp.push(socketIn(namespace, family, "udp", { ip: ANY[family], port: SERVER_PORT }));
+      this.#udp.push(socketIn(namespace, { family, protocol: "udp", port }));
     }
   }
 
@@ -107,30 +106,15 @@ export class Server {
   }
 }
 
-function socketIn(
-  namespace: NetnsHandle,
-  family: Family,
-  protocol: "tcp" | "udp",
-  bind: { ip: IpAddress; port: number } | undefined,
-): number {
-  return inNetns(namespace.fd, () => {
-    const type = (protocol === "tcp" ? SOCK.stream : SOCK.dgram) | SOCK.nonblock;
-    const fd = openSocket(domainOf(family), type, 0);
-    if (family === 6) setOption(fd, IPPROTO.ipv6, IPV6.v6only, 1);
-    setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (bind !== undefined) bindSocket(fd, encodeSocketAddress(bind));
-    return fd;
-  });
-}
-
 /** A TCP connection that stays open: its socket, and the port it is from. */
 export async function hold(
   namespace: NetnsHandle,
   servers: readonly Server[],
   to: Pick<Dial, "ip" | "port">,
 ): Promise<{ fd: number; port: number }> {
-  const fd = socketIn(namespace, familyOf(to.ip), "tcp", undefined);
-  connectSocket(fd, encodeSocketAddress(to));
+  const ip = parseIp(to.ip);
+  const fd = socketIn(namespace, { family: familyOf(ip), protocol: "tcp" });
+  connectSocket(fd, encodeSocketAddress({ ip, port: to.port }));
   await hear(fd, servers);
   return { fd, port: decodeSocketAddress(socketName(fd)).port };
 }
@@ -162,10 +146,10 @@ export async function hear(fd: number, servers: readonly Server[]): Promise<stri
 
 /** Connects from `namespace`, and waits for the answer of whichever server got it. */
 export async function dial(namespace: NetnsHandle, servers: readonly Server[], d: Dial): Promise<Outcome> {
-  const { ip, port, protocol = "tcp", sourcePort, timeoutMs = 3000 } = d;
-  const family = familyOf(ip);
-  const bind = sourcePort === undefined ? undefined : { ip: ANY[family], port: sourcePort };
-  const fd = socketIn(namespace, family, protocol, bind);
+  const { port, protocol = "tcp", from, fromPort, timeoutMs = 3000 } = d;
+  const ip = parseIp(d.ip);
+  const own = { ip: from === undefined ? undefined : parseIp(from), port: fromPort };
+  const fd = socketIn(namespace, { family: familyOf(ip), protocol, ...own });
   try {
     // Nothing of it is left in TIME_WAIT. A listener hands the option on, and would cut off its own answers.
     if (protocol === "tcp") setOptionBytes(fd, SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE);

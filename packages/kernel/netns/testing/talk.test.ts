@@ -1,0 +1,42 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { closeFd, sendBytes } from "../../sys/index.ts";
+import { createAnonymous, inNetns, type NetnsHandle } from "../index.ts";
+import { dial, hear, hold, Server } from "./index.ts";
+
+let place: NetnsHandle;
+const servers: Server[] = [];
+beforeAll(() => {
+  place = createAnonymous();
+  inNetns(place.fd, () => Bun.spawnSync(["ip", "link", "set", "lo", "up"]));
+  servers.push(new Server(place, "a", 8000), new Server(place, "b", 8001));
+});
+afterAll(() => {
+  for (const server of servers) server.close();
+  place.close();
+});
+
+describe.each(["127.0.0.1", "::1"])("%s", (ip) => {
+  const other = ip === "::1" ? ip : "127.0.0.2";
+
+  test.each(["tcp", "udp"] as const)("%s: who answers, whom it sees, and who refuses", async (protocol) => {
+    const to = { ip, protocol };
+    expect(await dial(place, servers, { ...to, port: 8000 })).toBe(`a from ${ip}`);
+    expect(await dial(place, servers, { ...to, port: 8001, from: other, fromPort: 4000 })).toBe(
+      `b from ${other}`,
+    );
+    expect(await dial(place, servers, { ...to, port: 8002 })).toBe("ECONNREFUSED");
+    expect(await dial(place, [], { ...to, port: 8000, timeoutMs: 20 })).toBe("timeout");
+  });
+
+  test("a connection that is held gets an answer to all that is sent", async () => {
+    const { fd } = await hold(place, servers, { ip, port: 8000 });
+    try {
+      for (let i = 0; i < 2; i++) {
+        sendBytes(fd, Buffer.alloc(1));
+        expect(await hear(fd, servers)).toBe(`a from ${ip}`);
+      }
+    } finally {
+      closeFd(fd);
+    }
+  });
+});
