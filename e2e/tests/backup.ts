@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Cluster } from "../cluster.ts";
 import { until } from "../command.ts";
-import { nothingLeft, pair, removePair } from "./faults.ts";
+import { nothingLeft, pair, removePair, serverBack } from "./faults.ts";
 import { everyAgent } from "./nodes.ts";
 import { allReachAll } from "./pods.ts";
 import type { Case } from "./suite.ts";
@@ -16,10 +16,7 @@ async function withoutControlPlane(cluster: Cluster, script: string): Promise<vo
   for (const service of services.toReversed()) await service.stop();
   await cluster.controlPlane.exec(["sh", "-ec", script]);
   for (const service of services) service.start();
-  await until("API server back", 60, async () => {
-    const { code } = await cluster.attempt(["get", "--raw", "/readyz"]);
-    return code === 0 ? true : undefined;
-  });
+  await serverBack(cluster);
 }
 
 export const restored: Case = {

@@ -9,12 +9,12 @@ import {
   addressesOfPod,
   allReachAll,
   deletePods,
+  deployment,
   ECHO,
   HTTP,
   inPod,
   type PodObject,
   pod,
-  podSpec,
   reaches,
   readyOfLabel,
   readyPods,
@@ -24,18 +24,9 @@ import type { Case } from "./suite.ts";
 
 const REPLICAS = 50;
 
-const deployment = (replicas: number): object => ({
-  apiVersion: "apps/v1",
-  kind: "Deployment",
-  metadata: { name: "many" },
-  spec: {
-    replicas,
-    selector: { matchLabels: { app: "many" } },
-    // Old and new ones stand side by side: addresses and links come and go at once.
-    strategy: { rollingUpdate: { maxSurge: 20, maxUnavailable: 20 } },
-    template: { metadata: { labels: { app: "many" } }, spec: podSpec() },
-  },
-});
+/** Old and new ones stand side by side: addresses and links come and go at once. */
+const many = (replicas: number): object =>
+  deployment("many", replicas, { rollingUpdate: { maxSurge: 20, maxUnavailable: 20 } });
 
 /** Every node holds the pods that exist, and no other workload, address or link. */
 export async function nothingLeft(cluster: Cluster): Promise<void> {
@@ -65,7 +56,7 @@ async function removeMany(cluster: Cluster): Promise<void> {
 export const rollout: Case = {
   name: `rollout of ${REPLICAS} pods, each reachable, none leaves anything`,
   async run(cluster) {
-    await cluster.apply(deployment(REPLICAS));
+    await cluster.apply(many(REPLICAS));
     const pods = await readyOfLabel(cluster, "app=many", REPLICAS, 120);
     const addresses = pods.flatMap(addressesOfPod);
     assert.equal(new Set(addresses).size, addresses.length, "no address twice");
@@ -110,7 +101,7 @@ export const agentsKilled: Case = {
     const talk = hold(cluster, near, far, 20);
     const killing = killAgents(cluster);
     try {
-      await cluster.apply(deployment(REPLICAS));
+      await cluster.apply(many(REPLICAS));
       await readyOfLabel(cluster, "app=many", REPLICAS, 180);
       await cluster.kubectl(["rollout", "restart", "deployment/many"]);
       await cluster.kubectl(["rollout", "status", "deployment/many", "--timeout=180s"], { timeout: 190_000 });
@@ -189,6 +180,22 @@ export async function mirrorOf(cluster: Cluster, name: string): Promise<PodObjec
   return mirror as PodObject;
 }
 
+/** Kubelet takes it away once its manifest has gone. */
+export async function mirrorGone(cluster: Cluster, name: string): Promise<void> {
+  await until(`the mirror pod ${name} is gone`, 60, async () => {
+    const { code } = await cluster.attempt(["get", "pod", name]);
+    return code === 0 ? undefined : true;
+  });
+}
+
+/** After the API server was started again. */
+export async function serverBack(cluster: Cluster): Promise<void> {
+  await until("API server back", 60, async () => {
+    const { code } = await cluster.attempt(["get", "--raw", "/readyz"]);
+    return code === 0 ? true : undefined;
+  });
+}
+
 export const staticPod: Case = {
   name: "static pod: reachable while its manifest is there, gone with it",
   async run(cluster) {
@@ -199,10 +206,7 @@ export const staticPod: Case = {
     const [asker] = await runPods(cluster, pod("asker", cluster.nodes[1]?.name));
     await reaches(cluster, asker as PodObject, addressesOfPod(fixed));
     node.machine.remove(MANIFEST);
-    await until("the mirror pod is gone", 60, async () => {
-      const { code } = await cluster.attempt(["get", "pod", mirror]);
-      return code === 0 ? undefined : true;
-    });
+    await mirrorGone(cluster, mirror);
     await deletePods(cluster, "asker");
     await nothingLeft(cluster);
   },
@@ -241,10 +245,7 @@ export const apiServerAway: Case = {
     } finally {
       api.start();
     }
-    await until("API server back", 60, async () => {
-      const { code } = await cluster.attempt(["get", "--raw", "/readyz"]);
-      return code === 0 ? true : undefined;
-    });
+    await serverBack(cluster);
     await mirrorOf(cluster, `fixed-${node.name}`);
     node.machine.remove(MANIFEST);
     await removePair(cluster);

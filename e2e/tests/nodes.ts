@@ -4,7 +4,7 @@ import type { Cluster, Node } from "../cluster.ts";
 import { until } from "../command.ts";
 import { type WeftStatus, weftStatus } from "../networks/weft.ts";
 import { nothingLeft, pair, removePair } from "./faults.ts";
-import { allReachAll, deletePods, type PodObject, pod, podSpec, readyOfLabel, runPods } from "./pods.ts";
+import { allReachAll, deletePods, deployment, type PodObject, pod, readyOfLabel, runPods } from "./pods.ts";
 import type { Case } from "./suite.ts";
 
 /** Waits until every node's agent says of itself what `right` wants; `right` may throw what is missing. */
@@ -26,16 +26,7 @@ export const drain: Case = {
   name: "a drained node holds nothing, its pods go on elsewhere, and it takes pods again afterwards",
   async run(cluster) {
     const node = cluster.nodes[1] as Node;
-    await cluster.apply({
-      apiVersion: "apps/v1",
-      kind: "Deployment",
-      metadata: { name: "moving" },
-      spec: {
-        replicas: 6,
-        selector: { matchLabels: { app: "moving" } },
-        template: { metadata: { labels: { app: "moving" } }, spec: podSpec() },
-      },
-    });
+    await cluster.apply(deployment("moving", 6));
     await readyOfLabel(cluster, "app=moving", 6, 90);
     const flags = ["--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
     await cluster.kubectl(["drain", node.name, ...flags], { timeout: 100_000 });

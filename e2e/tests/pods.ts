@@ -56,6 +56,46 @@ export const podSpec = (container: Fields = {}): Fields => ({
   ],
 });
 
+export interface DeploymentFields {
+  /** Seconds that a pod serves on after it was told to end; none by default. */
+  readonly linger?: number;
+  readonly rollingUpdate?: Fields;
+}
+
+/** A Deployment of such pods, whose label `app` is its name. */
+export function deployment(
+  name: string,
+  replicas: number,
+  { linger, rollingUpdate }: DeploymentFields = {},
+): object {
+  const spec =
+    linger === undefined
+      ? podSpec()
+      : {
+          ...podSpec({ lifecycle: { preStop: { sleep: { seconds: linger } } } }),
+          terminationGracePeriodSeconds: linger + 10,
+        };
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name },
+    spec: {
+      replicas,
+      selector: { matchLabels: { app: name } },
+      ...(rollingUpdate === undefined ? {} : { strategy: { rollingUpdate } }),
+      template: { metadata: { labels: { app: name } }, spec },
+    },
+  };
+}
+
+/** A Service in front of the pods with this label `app`, which it has as well; port 80. */
+export const serviceOf = (app: string, name = app): object => ({
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name, labels: { app } },
+  spec: { selector: { app }, ports: [{ port: 80, targetPort: HTTP }] },
+});
+
 /** Creates pods and gives them when all are ready. */
 export async function runPods(cluster: Cluster, ...pods: readonly object[]): Promise<PodObject[]> {
   await cluster.apply(...pods);

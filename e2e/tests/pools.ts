@@ -6,18 +6,18 @@ import type { Cluster, Node } from "../cluster.ts";
 import { until } from "../command.ts";
 import { killAgent, weftStatus } from "../networks/weft.ts";
 import { say } from "../progress.ts";
-import { killAgents, MANIFEST, mirrorOf } from "./faults.ts";
+import { killAgents, MANIFEST, mirrorGone, mirrorOf, serverBack } from "./faults.ts";
 import {
   addressesOfPod,
   allReachAll,
   deletePods,
-  HTTP,
+  deployment,
   inPod,
   type PodObject,
   pod,
-  podSpec,
   readyOfLabel,
   runPods,
+  serviceOf,
 } from "./pods.ts";
 import type { Case } from "./suite.ts";
 
@@ -138,33 +138,15 @@ export const drained: Case = {
   name: "a node is drained under load, while agents are killed: no request fails, and addresses stay unique",
   async run(cluster) {
     const node = cluster.nodes[1] as Node;
-    const spec = {
-      ...podSpec({ lifecycle: { preStop: { sleep: { seconds: LINGER } } } }),
-      terminationGracePeriodSeconds: LINGER + 10,
-    };
     await cluster.apply(
-      {
-        apiVersion: "apps/v1",
-        kind: "Deployment",
-        metadata: { name: "moving" },
-        spec: {
-          replicas: 12,
-          selector: { matchLabels: { app: "moving" } },
-          template: { metadata: { labels: { app: "moving" } }, spec },
-        },
-      },
+      deployment("moving", 12, { linger: LINGER }),
       {
         apiVersion: "policy/v1",
         kind: "PodDisruptionBudget",
         metadata: { name: "moving" },
         spec: { minAvailable: 8, selector: { matchLabels: { app: "moving" } } },
       },
-      {
-        apiVersion: "v1",
-        kind: "Service",
-        metadata: { name: "moving" },
-        spec: { selector: { app: "moving" }, ports: [{ port: 80, targetPort: HTTP }] },
-      },
+      serviceOf("moving"),
     );
     ofPools(await readyOfLabel(cluster, "app=moving", 12, 90));
     const { spec: service } = await cluster.get<{ spec: { clusterIP: string } }>("service", "moving");
@@ -211,20 +193,14 @@ export const serverAway: Case = {
     } finally {
       api.start();
     }
-    await until("API server back", 60, async () => {
-      const { code } = await cluster.attempt(["get", "--raw", "/readyz"]);
-      return code === 0 ? true : undefined;
-    });
+    await serverBack(cluster);
     const mirror = await mirrorOf(cluster, `static-${node.name}`);
     const names = cluster.nodes.map(({ name }) => `new-${name}`);
     const others = await Promise.all(names.map((n) => cluster.get<PodObject>("pod", n)));
     ofPools([mirror, ...others]);
     await until("all reach all", 30, () => allReachAll(cluster, [mirror, ...others]).then(() => true));
     node.machine.remove(MANIFEST);
-    await until("the mirror pod is gone", 60, async () => {
-      const { code } = await cluster.attempt(["get", "pod", `static-${node.name}`]);
-      return code === 0 ? undefined : true;
-    });
+    await mirrorGone(cluster, `static-${node.name}`);
   },
 };
 

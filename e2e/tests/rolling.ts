@@ -4,7 +4,7 @@ import { urlHost } from "../cluster/ranges.ts";
 import type { Cluster } from "../cluster.ts";
 import { until } from "../command.ts";
 import { say } from "../progress.ts";
-import { deletePods, HTTP, inPod, pod, podSpec, readyOfLabel, runPods } from "./pods.ts";
+import { deletePods, deployment, inPod, pod, readyOfLabel, runPods, serviceOf } from "./pods.ts";
 import type { Case } from "./suite.ts";
 
 const SERVICES = 100;
@@ -40,28 +40,12 @@ async function ask(cluster: Cluster, name: string, addresses: readonly string[])
 export const rollingUpdate: Case = {
   name: `the endpoints of ${SERVICES} services are replaced under load, and no request fails`,
   async run(cluster) {
-    const spec = {
-      ...podSpec({ lifecycle: { preStop: { sleep: { seconds: LINGER } } } }),
-      terminationGracePeriodSeconds: LINGER + 10,
-    };
     await cluster.apply(
-      {
-        apiVersion: "apps/v1",
-        kind: "Deployment",
-        metadata: { name: "rolled" },
-        spec: {
-          replicas: REPLICAS,
-          selector: { matchLabels: { app: "rolled" } },
-          strategy: { rollingUpdate: { maxSurge: REPLICAS, maxUnavailable: 0 } },
-          template: { metadata: { labels: { app: "rolled" } }, spec },
-        },
-      },
-      ...Array.from({ length: SERVICES }, (_, i) => ({
-        apiVersion: "v1",
-        kind: "Service",
-        metadata: { name: named(i), labels: { app: "rolled" } },
-        spec: { selector: { app: "rolled" }, ports: [{ port: 80, targetPort: HTTP }] },
-      })),
+      deployment("rolled", REPLICAS, {
+        linger: LINGER,
+        rollingUpdate: { maxSurge: REPLICAS, maxUnavailable: 0 },
+      }),
+      ...Array.from({ length: SERVICES }, (_, i) => serviceOf("rolled", named(i))),
     );
     const first = await readyOfLabel(cluster, "app=rolled", REPLICAS, 90);
     const { items } = await cluster.get<{ items: { spec: { clusterIP: string } }[] }>(
