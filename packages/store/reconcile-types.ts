@@ -1,5 +1,5 @@
 /** What the rest of Weft sees of reconcilers: one brings one kind of kernel object to one table. */
-import type { Clock, ErrorCode, Logger } from "@weft/base";
+import type { Backoff, Clock, ErrorCode, Logger } from "@weft/base";
 import type { ReadableTable } from "./types.ts";
 
 /**
@@ -92,7 +92,7 @@ export interface ReconcilerOptions<Row, Actual> {
   /** Rows handled in one turn of the event loop. Default 64. */
   readonly chunk?: number;
   /** First delay after a failure; doubles up to the cap. Default 100 ms and 30 s. Jitter takes off up to half. */
-  readonly retry?: { readonly first: number; readonly cap: number };
+  readonly retry?: Backoff;
   /** Time between full repairs, milliseconds, give or take a tenth. Default 60 000; 0: only upon request. */
   readonly repairInterval?: number;
   /** Least time between full repairs that are asked for by `requestRepair`. Default 1000 ms. */

@@ -1,6 +1,5 @@
 /** When to compare a target with its table: at the start, then periodically, upon request, and never while paused. */
-import type { Clock } from "@weft/base";
-import { backoff } from "./backoff.ts";
+import { backoffDelay, type Clock } from "@weft/base";
 
 export interface RepairPlanOptions {
   readonly clock: Clock;
@@ -70,7 +69,10 @@ export class RepairPlan {
   fail(): void {
     const { clock, random } = this.#options;
     this.#failures++;
-    this.#requested = Math.min(this.#requested, clock.monotonic() + backoff(this.#failures, RETRY, random));
+    this.#requested = Math.min(
+      this.#requested,
+      clock.monotonic() + backoffDelay(this.#failures, RETRY, random),
+    );
   }
 
   #schedule(): void {

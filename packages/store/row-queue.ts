@@ -8,8 +8,7 @@
  *      |    \-run--> error --backoff--> run
  *      +-- the row changes, or drift is seen
  */
-import { type Clock, describeError, hintOf, type Logger } from "@weft/base";
-import { backoff, type Retry } from "./backoff.ts";
+import { type Backoff, backoffDelay, type Clock, describeError, hintOf, type Logger } from "@weft/base";
 import type { ReconcilerOps, RowStatus, StatusListener } from "./reconcile-types.ts";
 import { sameRow } from "./row.ts";
 import { newEntry, type Operation, operationOf, plainStatus, type RowEntry, rowError } from "./row-entry.ts";
@@ -22,7 +21,7 @@ export interface RowQueueOptions<Row, Actual> {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: () => number;
-  readonly retry: Retry;
+  readonly retry: Backoff;
 }
 
 interface Attempt<Row, Actual> {
@@ -257,7 +256,7 @@ export class RowQueue<Row, Actual> {
     const { name, clock, logger, random, retry } = this.#options;
     const error = rowError(name, entry.key, cause);
     const attempts = entry.status.attempts + 1;
-    const delay = backoff(attempts, retry, random);
+    const delay = backoffDelay(attempts, retry, random);
     if (attempts === 1) {
       logger.warn("row failed", {
         reconciler: name,

@@ -9,7 +9,7 @@
  * However many frontends change in one moment, the kernel's table is walked a few times. What is tried again is worked
  * out again: a backend that came back meanwhile has no stale flows. Nothing here throws.
  */
-import { type Clock, describeError, hintOf, isInvalid, type Logger } from "@weft/base";
+import { backoffDelay, type Clock, describeError, hintOf, isInvalid, type Logger } from "@weft/base";
 import { type Conntrack, IP_PROTOCOL } from "@weft/kernel/port";
 import type { Backend, FrontendMatch, FrontendRow } from "@weft/model";
 import { backendKey, backendsOf, type FlowContext, type Frontend, staleFlows } from "./stale.ts";
@@ -109,7 +109,9 @@ class Cleaner implements FlowCleaner {
     if (!(scope in change.after)) change.before = { ...change.before, [scope]: before };
     change.after = { ...change.after, [scope]: after };
     if (backendsOf(before).length === 0 || backendsOf(after).length === 0) change.interrupted = true;
-    this.#schedule(this.#failures === 0 ? (this.#o.gatherMs ?? GATHER_MS) : this.#backoff());
+    this.#schedule(
+      this.#failures === 0 ? (this.#o.gatherMs ?? GATHER_MS) : backoffDelay(this.#failures, RETRY),
+    );
   }
 
   drained(): void {
@@ -157,10 +159,6 @@ class Cleaner implements FlowCleaner {
     this.#settle();
   }
 
-  #backoff(): number {
-    return Math.min(RETRY.cap, RETRY.first * 2 ** Math.max(0, this.#failures - 1));
-  }
-
   #schedule(ms: number): void {
     if (this.#cancel !== undefined || this.#running || this.#closed) return;
     this.#cancel = this.#o.clock.setTimeout(() => {
@@ -190,7 +188,9 @@ class Cleaner implements FlowCleaner {
       this.#running = false;
     }
     if (this.#pending.size > 0)
-      this.#schedule(this.#failures === 0 ? (this.#o.gatherMs ?? GATHER_MS) : this.#backoff());
+      this.#schedule(
+        this.#failures === 0 ? (this.#o.gatherMs ?? GATHER_MS) : backoffDelay(this.#failures, RETRY),
+      );
     else this.#settle();
   }
 

@@ -9,9 +9,16 @@
  * 503 with Retry-After) is tried again; so is, for GET and where `idempotent` says so, what failed on the way.
  */
 import { getCACertificates } from "node:tls";
-import { type Clock, type Logger, silentLogger, systemClock, WeftError } from "@weft/base";
+import {
+  type Backoff,
+  backoffDelay,
+  type Clock,
+  type Logger,
+  silentLogger,
+  systemClock,
+  WeftError,
+} from "@weft/base";
 import { abortReason, type Deadline, deadline, sleep } from "./abort.ts";
-import { type Backoff, backoffDelay } from "./backoff.ts";
 import { type Attempt, connectionError, identityFault } from "./connection-error.ts";
 import type { Credentials, Identity, Trust } from "./credentials/index.ts";
 import { ApiError, type Asked, answerError } from "./status-error.ts";

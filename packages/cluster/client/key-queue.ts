@@ -2,8 +2,7 @@
  * Keys of objects to look at: each at most once in the queue, never twice at a time, again when it was added meanwhile,
  * and after a failure again later and later. What an event said is not kept: whoever looks sees the state of now.
  */
-import { type Clock, describeError, type Logger } from "@weft/base";
-import { type Backoff, backoffDelay } from "./backoff.ts";
+import { type Backoff, backoffDelay, type Clock, describeError, type Logger } from "@weft/base";
 
 /** Looks at an object. Returns milliseconds after which to look again though nothing may have changed. */
 export type Look = (key: string) => Promise<number | undefined>;
@@ -148,10 +147,7 @@ export class KeyQueue {
     if (isExpected?.(error) !== true && !this.#ended) {
       logger.warn("will be tried again", { controller: name, object: key, error: describeError(error) });
     }
-    this.later(
-      key,
-      backoffDelay(failures, retry, () => 1),
-    );
+    this.later(key, backoffDelay(failures, retry));
   }
 
   #cancel(key: string): void {

@@ -1,6 +1,5 @@
 /** What a watch of a resource is asked for, gives, and says of itself. */
-import type { Clock, Logger } from "@weft/base";
-import type { Backoff } from "./backoff.ts";
+import type { Backoff, Clock, Logger } from "@weft/base";
 import type { Decode, RowChange } from "./held-rows.ts";
 import type { ApiClient } from "./http.ts";
 

@@ -17,6 +17,7 @@
  * - Raw objects are not kept: one page, or one piece of the stream, is in memory at a time.
  */
 import {
+  backoffDelay,
   type Clock,
   describeError,
   hasCode,
@@ -29,7 +30,6 @@ import {
 } from "@weft/base";
 import { isMapping } from "../field.ts";
 import { abortReason, deadline, sleep } from "./abort.ts";
-import { backoffDelay } from "./backoff.ts";
 import { tidy } from "./connection-error.ts";
 import { HeldRows, type RowChange } from "./held-rows.ts";
 import type { Query } from "./http.ts";
