@@ -13,7 +13,6 @@ import { compareIp, contains, type Prefix, prefixIp } from "@weft/base";
 import {
   type Block,
   type Capabilities,
-  type IpPool,
   type Node,
   type NodeContext,
   type PeerPath,
@@ -21,7 +20,6 @@ import {
   type Problem,
   planKey,
   type Settings,
-  type UnderlayLink,
 } from "@weft/model";
 import {
   createDatabase,
@@ -32,6 +30,7 @@ import {
   type Reader,
   type Table,
 } from "@weft/store";
+import { type ClusterTables, createClusterTables } from "../cluster-tables.ts";
 import { contextOf } from "../local/context.ts";
 import { type LocalNode, type Located, locate } from "../local/local.ts";
 import { nodeRows } from "../local/node-rows.ts";
@@ -61,14 +60,9 @@ interface LocalRow {
 const rowFact = (row: PlanRow): Fact => ({ type: "row", key: `row ${row.kind} ${planKey(row)}`, row });
 const problemFact = (problem: Problem): Fact => ({ type: "problem", key: `problem ${problem.key}`, problem });
 
-export interface Fabric {
+export interface Fabric extends ClusterTables {
   readonly database: Database;
   readonly self: Table<Self>;
-  readonly nodes: Table<Node>;
-  readonly pools: Table<IpPool>;
-  /** podCIDRs of nodes, blocks of pools, and what is on loan. */
-  readonly blocks: Table<Block>;
-  readonly underlay: Table<UnderlayLink>;
   /** Derived tables of facts: about this node, about its peers, and about blocks without a node. */
   readonly facts: readonly DerivedTable<Fact>[];
 }
@@ -77,14 +71,8 @@ export interface Fabric {
 export function createFabric(onError: (error: unknown, where: string) => void): Fabric {
   const database = createDatabase({ onError });
   const self = createTable<Self>(database, { name: "self", key: (r) => r.key });
-  const nodes = createTable<Node>(database, { name: "nodes", key: (r) => r.name });
-  const pools = createTable<IpPool>(database, { name: "pools", key: (r) => r.name });
-  const blocks = createTable<Block>(database, {
-    name: "blocks",
-    key: (r) => r.prefix,
-    indexes: { node: (r) => r.node },
-  });
-  const underlay = createTable<UnderlayLink>(database, { name: "underlay", key: (r) => r.name });
+  const tables = createClusterTables(database);
+  const { nodes, pools, blocks, underlay } = tables;
 
   const blocksOf = (read: Reader, node: string): Block[] =>
     [...read.where(blocks, "node", node)].sort((a, b) => compareIp(prefixIp(a.prefix), prefixIp(b.prefix)));
@@ -157,10 +145,7 @@ export function createFabric(onError: (error: unknown, where: string) => void): 
   return {
     database,
     self,
-    nodes,
-    pools,
-    blocks,
-    underlay,
+    ...tables,
     facts: [ownFacts, peerFacts, strayFacts, ...insideFacts],
   };
 }

@@ -18,7 +18,6 @@ import {
   type Block,
   type EndpointSlice,
   type HairpinRow,
-  type IpPool,
   type Node,
   type Origin,
   type Problem,
@@ -31,7 +30,6 @@ import {
   serviceOfSlice,
   serviceOrigin,
   servicePlanKey,
-  type UnderlayLink,
 } from "@weft/model";
 import {
   createDatabase,
@@ -41,6 +39,7 @@ import {
   derive,
   type Table,
 } from "@weft/store";
+import { type ClusterTables, createClusterTables } from "../cluster-tables.ts";
 import { conflictProblems, isContest } from "./conflicts.ts";
 import type { Candidate, Here } from "./endpoints.ts";
 import {
@@ -86,13 +85,9 @@ export interface ServiceContext extends Here {
   readonly blocks: readonly Block[];
 }
 
-export interface Services {
+export interface Services extends ClusterTables {
   readonly database: Database;
   readonly self: Table<ServiceSelf>;
-  readonly nodes: Table<Node>;
-  readonly pools: Table<IpPool>;
-  readonly blocks: Table<Block>;
-  readonly underlay: Table<UnderlayLink>;
   readonly ranges: Table<ServiceRange>;
   readonly services: Table<Service>;
   readonly slices: Table<EndpointSlice>;
@@ -130,14 +125,8 @@ export interface ServicesOptions {
 export function createServices(options: ServicesOptions): Services {
   const database = createDatabase(options);
   const self = createTable<ServiceSelf>(database, { name: "self", key: (r) => r.key });
-  const nodes = createTable<Node>(database, { name: "nodes", key: (r) => r.name });
-  const pools = createTable<IpPool>(database, { name: "pools", key: (r) => r.name });
-  const blocks = createTable<Block>(database, {
-    name: "blocks",
-    key: (r) => r.prefix,
-    indexes: { node: (r) => r.node },
-  });
-  const underlay = createTable<UnderlayLink>(database, { name: "underlay", key: (r) => r.name });
+  const tables = createClusterTables(database);
+  const { nodes, pools, blocks, underlay } = tables;
   const ranges = createTable<ServiceRange>(database, { name: "service ranges", key: (r) => r.prefix });
   const services = createTable<Service>(database, { name: "services", key: serviceKey });
   const slices = createTable<EndpointSlice>(database, {
@@ -244,10 +233,7 @@ export function createServices(options: ServicesOptions): Services {
   return {
     database,
     self,
-    nodes,
-    pools,
-    blocks,
-    underlay,
+    ...tables,
     ranges,
     services,
     slices,
