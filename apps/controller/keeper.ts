@@ -3,8 +3,9 @@
  * grace is over, and some time after whatever went wrong.
  */
 import { type Clock, isNotFound, systemClock } from "@weft/base";
-import { createEventRecorder, KeyQueue, timestamp } from "@weft/cluster/client";
+import { type EventRecorder, KeyQueue, timestamp } from "@weft/cluster/client";
 import type { ControllerOptions } from "./controller.ts";
+import { recordEvents } from "./events.ts";
 import { type NodeRow, wantedOf } from "./node-state.ts";
 import { removeStartupTaint, writeCondition } from "./write.ts";
 
@@ -18,7 +19,7 @@ export class NodeKeeper {
   readonly #nodes: ReadonlyMap<string, NodeRow>;
   readonly #agentReady: (node: string) => boolean;
   readonly #clock: Clock;
-  readonly #events: ReturnType<typeof createEventRecorder>;
+  readonly #events: EventRecorder;
   readonly #queue: KeyQueue;
   /** Since when an agent is not ready, by the monotonic clock. */
   readonly #since = new Map<string, number>();
@@ -34,13 +35,7 @@ export class NodeKeeper {
     this.#nodes = nodes;
     this.#agentReady = agentReady;
     this.#clock = options.clock ?? systemClock;
-    this.#events = createEventRecorder({
-      client: options.client,
-      controller: "weft.network/controller",
-      instance: options.identity,
-      logger: options.logger,
-      clock: this.#clock,
-    });
+    this.#events = recordEvents(options, this.#clock);
     this.#queue = new KeyQueue({
       name: "node",
       look: (name) => this.#keep(name),

@@ -15,8 +15,8 @@
 import { type Clock, hasCode, isNotFound, type Logger, type Prefix, systemClock } from "@weft/base";
 import {
   type ApiClient,
-  createEventRecorder,
   createPoolsApi,
+  type EventRecorder,
   getObject,
   IP_BLOCKS,
   IP_POOLS,
@@ -32,6 +32,7 @@ import {
 } from "@weft/cluster/client";
 import { UsageHistory } from "@weft/ipam/inspect";
 import { blockName, POOL_FINALIZER } from "@weft/model";
+import { recordEvents } from "../events.ts";
 import type { PoolGauges } from "../metrics.ts";
 import { type Counts, countsOf, type Verdict, verdictOf, type World } from "./accept.ts";
 import { BlockIndex } from "./block-index.ts";
@@ -63,7 +64,7 @@ export class PoolKeeper {
   readonly #signal: AbortSignal;
   readonly #clock: Clock;
   readonly #api: PoolsApi;
-  readonly #events: ReturnType<typeof createEventRecorder>;
+  readonly #events: EventRecorder;
   readonly #pools = new Map<string, PoolRow>();
   readonly #blocks = new BlockIndex();
   readonly #services = new Map<string, readonly Prefix[]>();
@@ -87,13 +88,7 @@ export class PoolKeeper {
     this.#nodes = nodes;
     this.#clock = options.clock ?? systemClock;
     this.#api = createPoolsApi(options.client);
-    this.#events = createEventRecorder({
-      client: options.client,
-      controller: "weft.network/controller",
-      instance: options.identity,
-      logger: options.logger,
-      clock: this.#clock,
-    });
+    this.#events = recordEvents(options, this.#clock);
     this.#queue = new KeyQueue({
       name: "pool",
       look: (key) => this.#keep(key),
