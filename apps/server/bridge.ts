@@ -61,7 +61,10 @@ function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
   });
 }
 
-/** Waits where the client reads slower than the server writes. */
+/**
+ * Waits where the client reads slower than the server writes. Whoever waits is woken by the client's going too, and
+ * nothing that stays until then is added for a chunk: a watch may have millions.
+ */
 async function pour(response: Response, outgoing: ServerResponse): Promise<void> {
   const reader = response.body?.getReader();
   if (reader === undefined) {
@@ -70,16 +73,21 @@ async function pour(response: Response, outgoing: ServerResponse): Promise<void>
   }
   // A watch's answer begins before anything has happened.
   outgoing.flushHeaders();
-  const gone = new Promise<void>((done) => outgoing.once("close", done));
+  let drained = (): void => {};
+  outgoing.on("drain", () => drained());
+  const leave = (): void => {
+    drained();
+    void reader.cancel();
+  };
+  outgoing.once("close", leave);
+  if (outgoing.destroyed) leave();
   for (;;) {
-    const next = await Promise.race([reader.read(), gone]);
-    if (next === undefined || outgoing.destroyed) {
-      await reader.cancel();
-      return;
-    }
-    if (next.done) break;
-    if (!outgoing.write(next.value)) {
-      await Promise.race([new Promise<void>((done) => outgoing.once("drain", done)), gone]);
+    const { value, done } = await reader.read();
+    if (done || outgoing.destroyed) break;
+    if (!outgoing.write(value) && !outgoing.destroyed) {
+      await new Promise<void>((resolve) => {
+        drained = resolve;
+      });
     }
   }
   outgoing.end();
