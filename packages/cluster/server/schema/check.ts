@@ -67,9 +67,11 @@ function translated(keyword: string, value: unknown): unknown {
   return value;
 }
 
-/** All faults; of one field, what a combination ("anyOf") adds to its own is left out. */
+/** All faults; of one field, what a combination ("anyOf") adds to its own is left out, and of a wrong type its form. */
 function faultsOf(errors: readonly ErrorObject[]): FieldFault[] {
-  const faults = errors.flatMap((error) => faultOf(error) ?? []);
+  const mistyped = new Set(errors.filter((e) => e.keyword === "type").map((e) => e.instancePath));
+  const told = errors.filter((e) => e.keyword !== "format" || !mistyped.has(e.instancePath));
+  const faults = told.flatMap((error) => faultOf(error) ?? []);
   const seen = new Set<string>();
   return faults.filter(({ field, detail }) => {
     const known = seen.has(`${field} ${detail}`);
