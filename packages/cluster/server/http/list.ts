@@ -7,6 +7,7 @@ import { apiVersionOf, type Resource } from "../resource.ts";
 import type { Range, Store, Stored } from "../storage/store.ts";
 import { partial, tableOf } from "../table/table.ts";
 import type { ApiObject, Mapping } from "../values.ts";
+import { checkMatch } from "./match.ts";
 import type { Target } from "./path.ts";
 import { isSelected, type Selection, type View, viewed } from "./view.ts";
 
@@ -64,6 +65,7 @@ export async function listPage(
   selection: Selection,
   query: URLSearchParams,
 ): Promise<ListPage> {
+  checkMatch(query, false);
   const given = query.get("continue") ?? "";
   const token = given === "" ? undefined : decodeToken(given);
   const asked = revisionOf(query);

@@ -64,9 +64,6 @@ describe("a watch", () => {
   });
 
   test.each([
-    ["sendInitialEvents=true", "resourceVersionMatch"],
-    ["sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "allowWatchBookmarks"],
-    ["resourceVersionMatch=Exact", "forbidden for watch"],
     ["resourceVersion=abc", "must be a number"],
     ["timeoutSeconds=-1", "timeoutSeconds"],
     ["fieldSelector=spec.nope=1", "field label not supported: spec.nope"],

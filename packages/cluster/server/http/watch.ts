@@ -11,6 +11,7 @@ import type { Change } from "../storage/change.ts";
 import { type Store, tooOld } from "../storage/store.ts";
 import type { ApiObject, Mapping } from "../values.ts";
 import { refuseFuture, revisionOf } from "./list.ts";
+import { checkMatch } from "./match.ts";
 import type { Target } from "./path.ts";
 import { encodeObject, isSelected, type Selection, shapeObject, type View } from "./view.ts";
 
@@ -46,7 +47,7 @@ export class Watcher {
   #wake: () => void = () => {};
   #unsubscribe: () => void = () => {};
 
-  /** Throws 400, 410, 504. */
+  /** Throws 400, 410, 422, 504. */
   constructor(store: Store, options: WatchOptions, onEnd: (watcher: Watcher) => void) {
     const { query, target, now } = options;
     this.#store = store;
@@ -55,10 +56,10 @@ export class Watcher {
     this.#bookmarks = query.get("allowWatchBookmarks") === "true";
     this.#deadline = now() + timeoutOf(query);
     this.#lastBookmark = now();
+    checkMatch(query, true);
     const asked = revisionOf(query);
     refuseFuture(asked, store.revision);
     const initial = query.get("sendInitialEvents");
-    checkInitial(query, initial, this.#bookmarks);
     // Without a version, or with "0", a watch begins with what is there.
     const everything = initial === "true" || (initial !== "false" && (asked ?? 0) === 0);
     const from = asked ?? 0;
@@ -254,21 +255,4 @@ function timeoutOf(query: URLSearchParams): number {
   if (!/^\d{1,7}$/.test(given))
     throw badRequest(`timeoutSeconds must be a number, not ${JSON.stringify(given)}`);
   return Number(given) * 1000;
-}
-
-function checkInitial(query: URLSearchParams, initial: string | null, bookmarks: boolean): void {
-  const match = query.get("resourceVersionMatch") ?? "";
-  if (initial === null) {
-    if (match !== "")
-      throw badRequest("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
-    return;
-  }
-  if (initial !== "true" && initial !== "false") {
-    throw badRequest(`sendInitialEvents must be true or false, not ${JSON.stringify(initial)}`);
-  }
-  if (match !== "NotOlderThan") {
-    throw badRequest("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-  }
-  if (initial === "true" && !bookmarks)
-    throw badRequest("sendInitialEvents requires setting allowWatchBookmarks");
 }
