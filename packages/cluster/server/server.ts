@@ -10,10 +10,17 @@ import { describeError, type Logger } from "@weft/base";
 import { Collector } from "./background/collector.ts";
 import { Housekeeping } from "./background/housekeeping.ts";
 import { discover } from "./discovery/discovery.ts";
-import { openapiDocument, openapiIndex, openapiV2 } from "./discovery/openapi.ts";
+import {
+  OPENAPI_V2_PROTOBUF,
+  OPENAPI_V2_PROTOBUF_TYPE,
+  openapiDocument,
+  openapiIndex,
+  openapiV2,
+  openapiV2Protobuf,
+} from "./discovery/openapi.ts";
 import { Failure, internal, noSuchPath } from "./errors.ts";
 import { handleResource, type Server } from "./http/handler.ts";
-import { formOf } from "./http/media.ts";
+import { formOf, mediaType } from "./http/media.ts";
 import { targetOf } from "./http/path.ts";
 import type { Watcher } from "./http/watch.ts";
 import { Registry } from "./registry.ts";
@@ -123,6 +130,9 @@ export class ApiServer implements Server {
       });
     }
     if (path === "/openapi/v2") {
+      if (accept.split(",").some((offer) => OPENAPI_V2_PROTOBUF.test(mediaType(offer)))) {
+        return new Response(openapiV2Protobuf(), { headers: { "Content-Type": OPENAPI_V2_PROTOBUF_TYPE } });
+      }
       formOf(accept);
       return this.#document(path, () => openapiV2(this.registry), query);
     }

@@ -135,3 +135,25 @@ export function openapiV2(registry: Registry): Mapping {
     definitions: JSON.parse(text) as Mapping,
   };
 }
+
+/** What clients ask for, and its name in answers: "@" is none of a media type's characters. */
+export const OPENAPI_V2_PROTOBUF = /^application\/com\.github\.proto-openapi\.spec\.v2[@.]v1\.0\+protobuf$/;
+export const OPENAPI_V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/**
+ * The same in protobuf (gnostic's openapi.v2.Document), with paths (8) and definitions (9) that are empty. kubectl asks for it before it creates or
+ * applies a `kind: List`, which it wants to check itself; a type that it finds no definition of it leaves to the server,
+ * as this server would have it.
+ */
+export function openapiV2Protobuf(): Uint8Array {
+  const field = (tag: number, content: Uint8Array): Uint8Array =>
+    Buffer.concat([Buffer.of((tag << 3) | 2, content.length), content]);
+  const text = (tag: number, value: string): Uint8Array => field(tag, Buffer.from(value));
+  const info = Buffer.concat([text(1, "Weft"), text(2, "v1.34")]);
+  return Buffer.concat([
+    text(1, "2.0"),
+    field(2, info),
+    field(8, new Uint8Array()),
+    field(9, new Uint8Array()),
+  ]);
+}
