@@ -90,7 +90,8 @@ describe("objects", () => {
     });
     expect(at(status.body, "status", "phase")).toBe("Running");
     expect(status.body.metadata).toMatchObject({ generation: 1 });
-    expect(status.body.metadata.labels).toBeUndefined();
+    // Labels come with it, as kube-apiserver has it for its own kinds.
+    expect(status.body.metadata.labels).toEqual({ a: "b" });
     const both = await api.patch(`${PODS_PATH}/split`, "merge", {
       spec: { activeDeadlineSeconds: 9 },
       status: { phase: "Failed" },
@@ -213,6 +214,18 @@ describe("what is invalid", () => {
     expect(body).toMatchObject({ kind: "Status", status: "Failure", code });
     expect(String(body["message"]).length).toBeGreaterThan(10);
     expect((await api.get(`${MAPS}/x`)).status).toBe(404);
+  });
+
+  test("an integer that would be kept as another one is refused", async () => {
+    const events = PODS_PATH.replace(/pods$/, "events");
+    for (const count of ["9007199254740993", "-9223372036854775808"]) {
+      const text = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"big"},"spec":{"activeDeadlineSeconds":${count}}}`;
+      const { status, body } = await api.ask("POST", events, text);
+      expect(status).toBe(400);
+      expect(String(body["message"])).toContain("beyond 2^53");
+    }
+    const fine = configMap("fine", { a: "9007199254740993" }, { annotations: { n: "12345678901234567890" } });
+    expect((await api.post(MAPS, fine)).status).toBe(201);
   });
 
   test("names of JavaScript's own mean nothing", async () => {
@@ -507,5 +520,12 @@ describe("discovery", () => {
     );
     const schemas = Object.keys(mapping(at(document, "components", "schemas")));
     expect(refs.filter((name) => !schemas.includes(name as string))).toEqual([]);
+  });
+
+  test("openapi v2 is there in protobuf, for what kubectl does with lists", async () => {
+    const type = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const answer = await api.get("/openapi/v2", type);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("content-type")).toBe(type.replace("@", "."));
   });
 });

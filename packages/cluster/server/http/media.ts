@@ -56,7 +56,7 @@ export function parseBody(bytes: Uint8Array, type: string): unknown {
   const text = decodeText(bytes);
   if (/^(application\/json|application\/[a-z-]+\+json|)$/.test(type)) {
     try {
-      refuseDepth(text);
+      refuseUnreadable(text);
       return JSON.parse(text);
     } catch (error) {
       throw badRequest(`the body of the request is not JSON: ${(error as Error).message}`);
@@ -91,7 +91,7 @@ export function yamlOf(json: string): string {
 function plain(value: unknown): unknown {
   if (value === undefined || value === null) return undefined;
   const text = JSON.stringify(value);
-  refuseDepth(text);
+  refuseUnreadable(text);
   return JSON.parse(text);
 }
 
@@ -106,7 +106,8 @@ function decodeText(bytes: Uint8Array): string {
 /** Levels of an object at most: whatever walks along it must have an end. */
 const MOST_DEPTH = 500;
 
-function refuseDepth(text: string): void {
+/** Throws for a text that would be read as another value than it says, or never to its end. */
+function refuseUnreadable(text: string): void {
   let depth = 0;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
@@ -118,5 +119,18 @@ function refuseDepth(text: string): void {
     else if (c === 0x7b || c === 0x5b) {
       if (++depth > MOST_DEPTH) throw new Error(`it is more than ${MOST_DEPTH} levels deep`);
     } else if (c === 0x7d || c === 0x5d) depth--;
+    else if (c >= 0x30 && c <= 0x39) i = endOfNumber(text, i) - 1;
   }
+}
+
+const NUMBER = /[\d.eE+-]+/y;
+
+/** Numbers are doubles here: an integer that none of them is would be kept as its neighbour. */
+function endOfNumber(text: string, from: number): number {
+  NUMBER.lastIndex = from;
+  const [digits = "0"] = NUMBER.exec(text) ?? [];
+  if (digits.length >= 16 && /^\d+$/.test(digits) && !Number.isSafeInteger(Number(digits))) {
+    throw new Error(`the integer ${digits} is beyond 2^53, and cannot be kept exactly: send it as a string`);
+  }
+  return from + digits.length;
 }

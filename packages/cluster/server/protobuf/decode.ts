@@ -8,31 +8,7 @@
  */
 import { badRequest } from "../errors.ts";
 import { isMap, type Mapping, text } from "../values.ts";
-import types from "./wire.json";
-
-const TYPES = types as Readonly<Record<string, Readonly<Record<string, string>>>>;
-
-/** By "apiVersion kind"; those of any version by kind alone. */
-const ROOTS: Readonly<Record<string, string>> = {
-  "v1 Namespace": "core.Namespace",
-  "v1 Node": "core.Node",
-  "v1 Pod": "core.Pod",
-  "v1 Service": "core.Service",
-  "v1 ConfigMap": "core.ConfigMap",
-  "v1 Secret": "core.Secret",
-  "v1 ServiceAccount": "core.ServiceAccount",
-  "v1 Event": "core.Event",
-  "apps/v1 Deployment": "apps.Deployment",
-  "apps/v1 ReplicaSet": "apps.ReplicaSet",
-  "discovery.k8s.io/v1 EndpointSlice": "discovery.EndpointSlice",
-  "networking.k8s.io/v1 NetworkPolicy": "networking.NetworkPolicy",
-  "coordination.k8s.io/v1 Lease": "coordination.Lease",
-  "events.k8s.io/v1 Event": "events.Event",
-  "autoscaling/v1 Scale": "autoscaling.Scale",
-  "v1 Binding": "core.Binding",
-  "policy/v1 Eviction": "policy.Eviction",
-  DeleteOptions: "meta.DeleteOptions",
-};
+import { ROOTS, typeOf } from "./types.ts";
 
 const MAGIC = 0x6b387300;
 const MOST_DEPTH = 100;
@@ -99,15 +75,12 @@ function* fieldsOf(bytes: Uint8Array): Generator<Field> {
 
 function messageOf(bytes: Uint8Array, type: string, depth: number): Mapping {
   if (depth > MOST_DEPTH) throw malformed("it is too deep");
-  const known = TYPES[type] ?? {};
+  const known = typeOf(type);
   const result: Mapping = {};
   for (const field of fieldsOf(bytes)) {
-    const entry = known[field.number];
+    const entry = known.get(field.number);
     if (entry === undefined) continue;
-    const space = entry.indexOf(" ");
-    const name = entry.slice(0, space);
-    const hidden = entry.endsWith("?");
-    const form = entry.slice(space + 1, hidden ? -1 : undefined);
+    const { name, form, hidden } = entry;
     if (form.startsWith("[]")) {
       const list = (result[name] ?? []) as unknown[];
       list.push(...listOf(field, form.slice(2), depth));

@@ -6,7 +6,7 @@
  *
  * A type is a mapping from number to "NAME FORM": the field's name in JSON ("" when the fields of the inner type stand in
  * its place) and its form, a scalar, "time", "microtime", "int-or-string", "quantity", or a type. "[]" before it is a
- * list, "{}" a mapping. "?" at the end: a zero is the same as absent, and JSON does not have it.
+ * list, "{}" a mapping. "?" at the end: a zero, or an empty list or mapping, is the same as absent, and JSON does not have it.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -47,7 +47,7 @@ const SCALARS: Readonly<Record<string, string>> = {
   "resource.Quantity": "quantity",
 };
 /** Zero values of these are left out when their tag says so; of all others there is no zero, or it is shown. */
-const WITH_ZERO = /^(string|bool|int32|int64|double|bytes)$/;
+const WITH_ZERO = /^((string|bool|int32|int64|double|bytes)$|\[\]|\{\})/;
 
 const structs = new Map<string, string>();
 const aliases = new Map<string, string>();

@@ -18,6 +18,7 @@ import {
   setDefault,
   text,
 } from "../values.ts";
+import { canonicalize } from "../write/canonical.ts";
 
 export const PODS = builtIn({
   kind: "Pod",
@@ -278,8 +279,9 @@ const MUTABLE =
 function validateUpdate(pod: ApiObject, old: ApiObject, faults: Faults): void {
   const fixed = (object: ApiObject): Mapping => {
     const spec = clone(mapping(object["spec"]));
-    // An earlier version of this server may have known fewer defaults.
+    // An earlier version of this server may have known fewer defaults, and kept other forms.
     defaultPodSpec(spec);
+    canonicalize({ spec }, "v1", "Pod");
     for (const field of ["activeDeadlineSeconds", "tolerations", "schedulingGates"]) delete spec[field];
     for (const field of ["containers", "initContainers"]) {
       for (const container of mappings(spec[field])) delete container["image"];

@@ -6,6 +6,7 @@ import { builtInCheck } from "../schema/known.ts";
 import { refTo } from "../schema/schema.ts";
 import { applyDefaults, dropNulls, prune } from "../schema/walk.ts";
 import { type ApiObject, isMap, type Mapping } from "../values.ts";
+import { canonicalize } from "./canonical.ts";
 
 /** What is done about fields that nobody knows: Strict refuses, Warn says so, Ignore drops them silently. */
 export type FieldValidation = "Strict" | "Warn" | "Ignore";
@@ -32,11 +33,13 @@ export function decode(
   else dropNulls(body["metadata"]);
   const unknown = prune(body, resource.schema).map((path) => `unknown field ${JSON.stringify(path)}`);
   if (validation === "Warn") warnings.push(...unknown);
+  const quantities =
+    resource.model === undefined ? [] : canonicalize(body, apiVersionOf(resource), resource.kind);
   if (resource.model === undefined) applyDefaults(body, resource.schema);
   const strict = validation === "Strict" ? unknown : [];
   const wrong = [
     ...(strict.length === 0 ? [] : [`strict decoding error: ${strict.join(", ")}`]),
-    ...formFaults(resource, body).map(faultText),
+    ...[...quantities, ...formFaults(resource, body)].map(faultText),
   ];
   if (wrong.length > 0) {
     const { kind, version } = resource;
