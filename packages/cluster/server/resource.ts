@@ -73,6 +73,8 @@ export interface Resource extends ResourceName, Hooks {
   readonly scale: ScalePaths | undefined;
   readonly columns: readonly Column[];
   readonly fields: SelectableFields;
+  /** Names of objects that nobody may delete; where there are some, there is no deletion of many at once. */
+  readonly permanent: readonly string[];
   /** Seconds that a deletion leaves to whoever runs the object; 0 is at once. */
   gracePeriod?(object: ApiObject): number;
   nameFault(name: string): string | undefined;
@@ -98,6 +100,7 @@ export type Description = Hooks &
       | "scale"
       | "fields"
       | "gracePeriod"
+      | "permanent"
       | "nameFault"
       | "toStored"
       | "fromStored"
@@ -120,6 +123,7 @@ export function builtIn(description: Description): Resource {
     status: false,
     scale: undefined,
     fields: {},
+    permanent: [],
     nameFault: subdomainFault,
     ...description,
     model,

@@ -7,6 +7,9 @@ import { PODS } from "../resources/pod.ts";
 import type { Mapping } from "../values.ts";
 
 const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/** Where something may not be deleted, nothing is deleted by a request for all. */
+const verbsOf = ({ permanent }: Resource): readonly string[] =>
+  permanent.length === 0 ? VERBS : VERBS.filter((verb) => verb !== "deletecollection");
 const SUBRESOURCE_VERBS = ["get", "patch", "update"];
 
 const AGGREGATED = /as=APIGroupDiscoveryList/;
@@ -79,7 +82,7 @@ function resourceList(registry: Registry, group: string, version: string): Mappi
         singularName: r.singular,
         namespaced: r.namespaced,
         kind: r.kind,
-        verbs: VERBS,
+        verbs: verbsOf(r),
         ...(r.shortNames.length === 0 ? {} : { shortNames: r.shortNames }),
         ...(r.categories.length === 0 ? {} : { categories: r.categories }),
       },
@@ -144,7 +147,7 @@ function aggregatedResource(resource: Resource): Mapping {
     responseKind: { group, version, kind },
     scope: namespaced ? "Namespaced" : "Cluster",
     singularResource: singular,
-    verbs: VERBS,
+    verbs: verbsOf(resource),
     ...(shortNames.length === 0 ? {} : { shortNames }),
     ...(categories.length === 0 ? {} : { categories }),
     subresources: subresources(resource).map((sub) => ({

@@ -56,7 +56,7 @@ export async function handleResource(
     if (method === "GET")
       return query.get("watch") === "true" || query.get("watch") === "1" ? watch(call) : list(call);
     if (method === "POST") return post(call);
-    if (method === "DELETE") return deleteCollection(call);
+    if (method === "DELETE" && resource.permanent.length === 0) return deleteCollection(call);
     throw methodNotAllowed(method);
   }
   if (subresource === "scale" && resource.scale !== undefined) return scale(call, name);

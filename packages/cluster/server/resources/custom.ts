@@ -56,6 +56,7 @@ function resourceOf(spec: Mapping, group: string, version: Mapping, stored: stri
     scale: scaleOf(version),
     columns: columnsOf(version),
     fields: Object.fromEntries(fields.map((field) => [field, ""])),
+    permanent: [],
     nameFault: subdomainFault,
     toStored: (object) => ({ ...object, apiVersion: `${group}/${stored}` }),
     ...(name === stored ? {} : { fromStored: (object) => ({ ...object, apiVersion: `${group}/${name}` }) }),

@@ -12,6 +12,7 @@ export const NAMESPACES = builtIn({
   shortNames: ["ns"],
   namespaced: false,
   status: true,
+  permanent: ["default", "kube-system", "kube-public"],
   nameFault: labelFault,
   fields: { "status.phase": "" },
   columns: [column.name, column.text("Status", (o) => at(o, "status", "phase")), AGE],

@@ -4,7 +4,7 @@
  *
  * How its dependents fare ("propagationPolicy") is two finalizers that the collector acts on: background needs none.
  */
-import { badRequest, conflict, notFound } from "../errors.ts";
+import { badRequest, conflict, forbidden, notFound } from "../errors.ts";
 import type { Resource } from "../resource.ts";
 import { NAMESPACES } from "../resources/plain.ts";
 import { Rollback, type Store, type Transaction } from "../storage/store.ts";
@@ -70,7 +70,7 @@ export interface Deleted {
   readonly removed: boolean;
 }
 
-/** Throws 404, 409. */
+/** Throws 403, 404, 409. */
 export function remove(
   store: Store,
   resource: Resource,
@@ -84,6 +84,9 @@ export function remove(
     if (held === undefined) throw notFound(resource, name);
     const object = JSON.parse(held.value) as ApiObject;
     refuseOther(resource, object, options);
+    if (resource.permanent.includes(name)) {
+      throw forbidden(resource, name, `this ${resource.singular} may not be deleted`);
+    }
     const changed = mark(resource, object, options, now);
     const removed = isOver(resource, object);
     if (removed) removeNow(resource, key, object, tx);

@@ -15,6 +15,7 @@ const MOST_ANNOTATIONS = 256 * 1024;
 export function beginMetadata(object: ApiObject, namespace: string | undefined, now: number): void {
   const { metadata } = object;
   placeIn(metadata, namespace);
+  dropEmpty(metadata);
   if (text(metadata.name) === "" && text(metadata.generateName) !== "") {
     metadata.name = `${text(metadata.generateName).slice(0, MOST_GENERATED)}${suffix()}`;
   }
@@ -39,6 +40,13 @@ export function beginMetadata(object: ApiObject, namespace: string | undefined, 
 function suffix(): string {
   const random = crypto.getRandomValues(new Uint32Array(SUFFIX));
   return [...random].map((n) => ALPHABET[n % ALPHABET.length]).join("");
+}
+
+/** No labels and an empty mapping of them are the same: whoever writes the one for the other changes nothing. */
+function dropEmpty(metadata: Metadata): void {
+  for (const field of ["labels", "annotations", "finalizers", "ownerReferences"] as const) {
+    if (Object.keys(metadata[field] ?? {}).length === 0) delete metadata[field];
+  }
 }
 
 function placeIn(metadata: Metadata, namespace: string | undefined): void {
@@ -78,6 +86,7 @@ export function continueMetadata(resource: Resource, object: ApiObject, old: Api
   }
   delete metadata["managedFields"];
   delete metadata["selfLink"];
+  dropEmpty(metadata);
   metadata.name = before.name;
   for (const field of [
     "uid",

@@ -9,7 +9,7 @@ import { viewed } from "../http/view.ts";
 import type { Context, Resource } from "../resource.ts";
 import { NAMESPACES } from "../resources/plain.ts";
 import { Rollback, type Store, type Transaction } from "../storage/store.ts";
-import { type ApiObject, at, clone, equal, type Mapping } from "../values.ts";
+import { type ApiObject, at, clone, ensure, equal, type Mapping, type Metadata } from "../values.ts";
 import { isOver, removeNow } from "./deletion.ts";
 import { beginMetadata, continueMetadata, countGeneration, validateMetadata } from "./metadata.ts";
 
@@ -44,7 +44,7 @@ export async function create(
       }
       resource.admit?.(made, undefined, tx, options.context);
       tx.put(resource.storage, key, made);
-      return finish(made, options);
+      return finish(made, undefined, options);
     });
     if (written !== undefined) return written;
   }
@@ -86,18 +86,26 @@ export function update(
     resource.admit?.(object, old, tx, options.context);
     if (isOver(resource, object)) removeNow(resource, key, object, tx);
     else tx.put(resource.storage, key, object);
-    return finish(object, options);
+    return finish(object, old, options);
   });
 }
 
-/** Of a write to the status only that counts, of one to the object all but that. */
+/**
+ * Of a write to the status that counts, of one to the object all but that. With the status of Kubernetes' own objects come
+ * labels, annotations and finalizers, as kube-apiserver has it (node agents annotate their Node so); custom ones keep theirs.
+ */
 function merged(
   resource: Resource,
   sent: ApiObject,
   old: ApiObject,
   subresource: "status" | undefined,
 ): ApiObject {
-  if (subresource === "status") return { ...clone(old), status: sent["status"] };
+  if (subresource === "status") {
+    const { labels, annotations, finalizers } = sent.metadata;
+    const marks = resource.model === undefined ? {} : { labels, annotations, finalizers };
+    const object = clone(old);
+    return { ...object, metadata: { ...object.metadata, ...marks } as Metadata, status: sent["status"] };
+  }
   if (resource.status === false) return sent;
   const { status: _, ...rest } = sent;
   const kept = old["status"] === undefined ? {} : { status: clone(old["status"]) };
@@ -111,6 +119,8 @@ function prepareAndCheck(
   context: Context,
 ): void {
   resource.prepare?.(object, old, context);
+  // Kubernetes' own types always have it, empty or not: a client that writes back what it read changes nothing.
+  if (resource.model !== undefined && resource.status !== false) ensure(object, "status");
   const faults = new Faults();
   validateMetadata(resource, object, old, faults);
   const { status: _, ...asked } = viewed(resource, object);
@@ -147,9 +157,15 @@ function refuseNamespace(tx: Transaction, resource: Resource, { metadata }: ApiO
   ]);
 }
 
-function finish(object: ApiObject, { dryRun }: WriteOptions): ApiObject {
-  if (dryRun) throw new Rollback(object);
-  return object;
+/** What a dry run shows has the version of what is there: nothing else was written. */
+function finish(object: ApiObject, old: ApiObject | undefined, { dryRun }: WriteOptions): ApiObject {
+  if (!dryRun) return object;
+  const { resourceVersion: _, ...metadata } = object.metadata;
+  const version = old?.metadata.resourceVersion;
+  throw new Rollback({
+    ...object,
+    metadata: { ...metadata, ...(version === undefined ? {} : { resourceVersion: version }) },
+  });
 }
 
 const toStored = (resource: Resource, object: ApiObject): ApiObject =>
