@@ -4,22 +4,20 @@
  * memory and CPU stand alone.
  */
 import { readdirSync } from "node:fs";
-import { join } from "node:path";
-import { macFromSeed, parseIp, parseIpWithLength, WeftError } from "@weft/base";
+import { WeftError } from "@weft/base";
 import { spawnSyncIn } from "@weft/kernel/netns";
 import type { RealNamespace } from "@weft/kernel/rtnetlink";
-import { createSide, fill, podIn } from "./cni/runner.ts";
+import { fill, podIn } from "./cni/runner.ts";
 import { describeMachine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import { readRollup, readStat } from "./proc.ts";
 import type { Figure, Report } from "./report.ts";
 import type { Session } from "./session/session.ts";
-import { REFERENCE_PACKAGE, referenceList, referenceName, referencePlugins } from "./sides/bridge.ts";
-import { connect, startWeft } from "./sides/weft.ts";
+import { startBothSides } from "./sides/both.ts";
+import { REFERENCE_PACKAGE, referenceName } from "./sides/bridge.ts";
 
 const SECONDS = 30;
 const SETTLE_MS = 6000;
-const RANGE = "10.244.0.0/20";
 
 /** What an agent takes at rest. */
 interface Rest {
@@ -37,34 +35,9 @@ export async function benchAgent(
   say: (text: string) => void,
 ): Promise<Report> {
   const seconds = options.seconds || SECONDS;
-  const wire = session.node("wire");
-  const node = session.node("weft");
-  connect(
-    { namespace: node, link: "eth0", address: parseIpWithLength("198.18.1.11/24") },
-    { namespace: wire, link: "weft", address: parseIpWithLength("198.18.1.1/24") },
-    macFromSeed,
-  );
-  const cluster = [{ name: "node1", address: parseIp("198.18.1.11"), podRange: RANGE }];
-  const weft = await startWeft(session, "agent", node, "node1", cluster);
-  const peerNode = session.node("peer");
-  const sides = [
-    createSide({
-      name: "weft",
-      node,
-      list: weft.list,
-      plugins: weft.plugins,
-      cache: join(session.memory, "weft"),
-    }),
-    createSide({
-      name: "peer",
-      node: peerNode,
-      list: referenceList(join(session.directory, "host-local"), RANGE),
-      plugins: referencePlugins(),
-      cache: join(session.memory, "peer"),
-    }),
-  ];
+  const { agent, nodes, sides } = await startBothSides(session);
   say(`no pods: ${seconds} s at rest`);
-  const idle = await atRest(weft.agent.pid, seconds);
+  const idle = await atRest(agent, seconds);
   for (const side of sides) {
     await fill(
       side,
@@ -72,14 +45,14 @@ export async function benchAgent(
     );
   }
   say(`${options.pods} pods: ${seconds} s at rest`);
-  const full = await atRest(weft.agent.pid, seconds);
+  const full = await atRest(agent, seconds);
   return {
     suite: "agent",
     peer: referenceName(),
     figures: [
       ...restFigures("no pods", idle),
       ...restFigures(`${options.pods} pods`, full),
-      ...objectFigures(options.pods, countObjects(node), countObjects(peerNode)),
+      ...objectFigures(options.pods, countObjects(nodes.weft), countObjects(nodes.peer)),
     ],
     notes: [
       "the peer has no agent: it repairs nothing and watches nothing",

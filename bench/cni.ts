@@ -8,17 +8,15 @@
  * All pods of a burst are in namespaces that are made before and used again: making and ending a namespace costs
  * more than many an ADD, goes on in the background, and is the container runtime's business.
  */
-import { join } from "node:path";
-import { macFromSeed, parseIp, parseIpWithLength } from "@weft/base";
 import { type Peak, peakDuring } from "./cni/memory-watch.ts";
-import { burst, createSide, fill, type Pod, podIn, type Side, timed } from "./cni/runner.ts";
+import { burst, fill, type Pod, podIn, type Side, timed } from "./cni/runner.ts";
 import { describeMachine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import { readStat } from "./proc.ts";
 import type { Figure, Report } from "./report.ts";
 import type { Session } from "./session/session.ts";
-import { REFERENCE_PACKAGE, referenceList, referenceName, referencePlugins } from "./sides/bridge.ts";
-import { connect, startWeft } from "./sides/weft.ts";
+import { startBothSides } from "./sides/both.ts";
+import { REFERENCE_PACKAGE, referenceName } from "./sides/bridge.ts";
 import { median, medianPercentile } from "./statistics.ts";
 
 const ROUNDS = 5;
@@ -26,7 +24,6 @@ const ROUNDS = 5;
 const ALONE = 25;
 /** Milliseconds after a burst: what the kernel and the agent do later must not fall into the next. */
 const restAfter = (size: number): number => 350 + 5 * size;
-const RANGE = "10.244.0.0/20";
 
 type Operation = "add" | "del";
 const OPERATIONS: readonly Operation[] = ["add", "del"];
@@ -42,7 +39,7 @@ export async function benchCni(
   options: BenchOptions,
   say: (text: string) => void,
 ): Promise<Report> {
-  const { sides, agent } = await makeSides(session);
+  const { sides, agent } = await startBothSides(session);
   for (const side of sides) {
     say(`${side.name}: ${options.pods} pods`);
     await fill(side, makePods(session, options.pods));
@@ -100,39 +97,6 @@ export async function benchCni(
     machine: describeMachine(session.weft, [REFERENCE_PACKAGE]),
     command: `node_modules/.bin/bun run bench/run.ts cni --pods ${options.pods} --burst ${options.burst} --rounds ${rounds}`,
     date: new Date().toISOString().slice(0, 10),
-  };
-}
-
-async function makeSides(session: Session): Promise<{ sides: Side[]; agent: number }> {
-  const wire = session.node("wire");
-  const weftNode = session.node("weft");
-  connect(
-    { namespace: weftNode, link: "eth0", address: parseIpWithLength("198.18.1.11/24") },
-    { namespace: wire, link: "weft", address: parseIpWithLength("198.18.1.1/24") },
-    macFromSeed,
-  );
-  const cluster = [{ name: "node1", address: parseIp("198.18.1.11"), podRange: RANGE }];
-  const weft = await startWeft(session, "agent", weftNode, "node1", cluster);
-  const peerNode = session.node("peer");
-  const list = referenceList(join(session.directory, "host-local"), RANGE);
-  return {
-    agent: weft.agent.pid,
-    sides: [
-      createSide({
-        name: "weft",
-        node: weftNode,
-        list: weft.list,
-        plugins: weft.plugins,
-        cache: join(session.memory, "weft"),
-      }),
-      createSide({
-        name: "peer",
-        node: peerNode,
-        list,
-        plugins: referencePlugins(),
-        cache: join(session.memory, "peer"),
-      }),
-    ],
   };
 }
 
