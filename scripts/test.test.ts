@@ -16,6 +16,17 @@ const ROOMS = {
   "packages/crash/a.test.ts": 'test("kills itself", () => { process.kill(process.pid, "SIGKILL"); });',
   "packages/hung/a.test.ts":
     'test("hangs", async () => { Bun.spawn(["sleep", "97531"]); await Bun.sleep(97531); }, 1e8);',
+  // Each ends only when the other has begun.
+  ...Object.fromEntries(
+    ["ping", "pong"].map((name) => [
+      `packages/${name}/a.test.ts`,
+      `import { existsSync, writeFileSync } from "node:fs";
+       test("meets the other", async () => {
+         writeFileSync("began-${name}", "");
+         while (!existsSync("began-${name === "ping" ? "pong" : "ping"}")) await Bun.sleep(5);
+       });`,
+    ]),
+  ),
   "packages/left/a.test.ts": 'test("leaves one", () => { Bun.spawn(["sleep", "97532"]).unref(); });',
 };
 
@@ -111,6 +122,15 @@ test("a room that hangs is ended with all that it started", async () => {
   expect({ code, last }).toEqual({ code: 1, last: "2 passed, 1 failed, 1 skipped" });
   expect(output).toContain("not done after 0.01 minutes");
   await untilGone(["sleep", "97531"]);
+});
+
+test("two rooms run at a time, or as many as is said", () => {
+  const rooms = ["packages/ping", "packages/pong"];
+  expect(run(rooms).last).toBe("2 passed, 0 failed");
+  for (const name of ["ping", "pong"]) rmSync(join(root, `began-${name}`));
+  const alone = run(rooms, { WEFT_TEST_LANES: "1", WEFT_TEST_MINUTES: "0.01" });
+  expect(alone.last).toBe("1 passed, 1 failed");
+  expect(alone.output).toContain("packages/ping/: not done after 0.01 minutes");
 });
 
 test("what a room leaves behind does not outlive it", async () => {

@@ -1,12 +1,12 @@
 /**
  * Runs every test and counts them together: types, format and lint, then each room's tests in a process of its
- * own, so that a crash in one room takes no other's results along. A room that hangs is ended and counts as a
- * failure. Failures are told once more, in short, below "-- what failed". The last line is "N passed, N failed",
+ * own, so that a crash in one room takes no other's results along. Two rooms run at a time: most of what they do
+ * is to wait for something. A room that hangs is ended and counts as a failure. Failures are told once more, in short, below "-- what failed". The last line is "N passed, N failed",
  * with ", N skipped" behind it if any were.
  *
  *   bun run scripts/test.ts [PATH...]   only the tests in these files or below these directories
  *
- * WEFT_TEST_MINUTES bounds each room, 15 when absent.
+ * WEFT_TEST_MINUTES bounds each room, 15 when absent. WEFT_TEST_LANES is how many rooms run at a time, 2 when absent.
  */
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +16,9 @@ import { type Count, parseFailures, parseReport } from "./report.ts";
 const ROOT = resolve(import.meta.dir, "..");
 const BUN = process.execPath;
 const MINUTES = Number(process.env["WEFT_TEST_MINUTES"] ?? 15);
+const LANES = Number(process.env["WEFT_TEST_LANES"] ?? 2);
+/** Rooms that take longest begin first, so that no lane ends long after the other. */
+const LONG = ["apps/agent/", "lab/"];
 /** Longer than any single test needs, so that a test that hangs is told by its name. */
 const TEST_MS = 120_000;
 /** What a group gets between being asked to end and being ended. */
@@ -26,7 +29,8 @@ const SHORT = 25;
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 const scratch = mkdtempSync(join(tmpdir(), "weft-test-"));
 const failures: string[] = [];
-let running: Bun.Subprocess | undefined;
+const running = new Set<Bun.Subprocess>();
+let runs = 0;
 
 function remember(title: string, said: string): void {
   const lines = said.split("\n");
@@ -60,7 +64,8 @@ interface Outcome {
  */
 async function run(command: readonly string[]): Promise<Outcome> {
   const started = performance.now();
-  const log = Bun.file(join(scratch, "output"));
+  const file = join(scratch, `output-${runs++}`);
+  const log = Bun.file(file);
   const child = Bun.spawn([...command], {
     cwd: ROOT,
     stdin: "ignore",
@@ -68,7 +73,7 @@ async function run(command: readonly string[]): Promise<Outcome> {
     stderr: log,
     detached: true,
   });
-  running = child;
+  running.add(child);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -77,7 +82,7 @@ async function run(command: readonly string[]): Promise<Outcome> {
   }, MINUTES * 60_000);
   await child.exited;
   clearTimeout(timer);
-  running = undefined;
+  running.delete(child);
   endGroup(child, "SIGKILL");
   const fault = late
     ? `not done after ${MINUTES} minutes`
@@ -87,7 +92,9 @@ async function run(command: readonly string[]): Promise<Outcome> {
         ? `exit code ${child.exitCode}`
         : undefined;
   const seconds = (performance.now() - started) / 1000;
-  return { output: readFileSync(join(scratch, "output"), "utf8"), seconds, ...(fault && { fault }) };
+  const output = readFileSync(file, "utf8");
+  rmSync(file);
+  return { output, seconds, ...(fault && { fault }) };
 }
 
 function tell(name: string, count: Count, { output, seconds, fault }: Outcome): void {
@@ -112,8 +119,7 @@ async function check(name: string, command: readonly string[]): Promise<void> {
 
 /** The tests of a room; counts come from the report, which the runner writes at its end. */
 async function room(path: string): Promise<void> {
-  const report = join(scratch, "report.xml");
-  rmSync(report, { force: true });
+  const report = join(scratch, `report-${runs}.xml`);
   const command = [
     BUN,
     "test",
@@ -155,7 +161,8 @@ function rooms(): string[] {
     const grouped = ["packages", "plugins", "apps"].includes(parts[0] as string);
     found.add(`${parts.slice(0, grouped ? 2 : 1).join("/")}/`);
   }
-  return [...found].sort();
+  const all = [...found].sort();
+  return [...LONG.filter((path) => found.has(path)), ...all.filter((path) => !LONG.includes(path))];
 }
 
 /** As the runner wants it: below the root, a directory with a slash at its end. Throws when there is none. */
@@ -173,7 +180,7 @@ function named(path: string): string {
 }
 
 function interrupted(signal: NodeJS.Signals): void {
-  if (running !== undefined) endGroup(running, "SIGKILL");
+  for (const child of running) endGroup(child, "SIGKILL");
   rmSync(scratch, { recursive: true, force: true });
   console.log(`\ninterrupted by ${signal}`);
   process.exit(130);
@@ -186,13 +193,18 @@ try {
     await check("types", ["node_modules/.bin/tsc", "--noEmit"]);
     await check("format and lint", ["node_modules/.bin/biome", "check", "."]);
   }
-  for (const path of only.length > 0 ? only : rooms()) await room(path);
+  const waiting = only.length > 0 ? only : rooms();
+  const lane = async (): Promise<void> => {
+    for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) await room(path);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
 } catch (error) {
   const said = `!! ${error instanceof Error ? error.message : error}`;
   console.log(said);
   failures.push(said);
   total.failed++;
 } finally {
+  for (const child of running) endGroup(child, "SIGKILL");
   rmSync(scratch, { recursive: true, force: true });
 }
 if (failures.length > 0) console.log(["-- what failed", ...failures].join("\n"));
