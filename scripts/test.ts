@@ -6,7 +6,7 @@
  *
  *   bun run scripts/test.ts [PATH...]   only the tests in these files or below these directories
  *
- * WEFT_TEST_MINUTES bounds each room, 15 when absent. WEFT_TEST_LANES is how many rooms run at a time, 2 when absent.
+ * WEFT_TEST_MINUTES bounds each room, 25 when absent. WEFT_TEST_LANES is how many rooms run at a time, 2 when absent.
  */
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ import { type Count, parseFailures, parseReport } from "./report.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const BUN = process.execPath;
-const MINUTES = Number(process.env["WEFT_TEST_MINUTES"] ?? 15);
+const MINUTES = Number(process.env["WEFT_TEST_MINUTES"] ?? 25);
 const LANES = Number(process.env["WEFT_TEST_LANES"] ?? 2);
 /** Rooms that take longest begin first, so that no lane ends long after the other. */
 const LONG = ["apps/agent/", "lab/"];
