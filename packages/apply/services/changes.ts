@@ -3,7 +3,7 @@
  * chains come with the first frontend that has it, and go, some time after the last, with those of other unused profiles: the
  * kernel waits for a grace period when chains come and go, and services that scale up and down would have it wait each time.
  */
-import type { Family } from "@weft/base";
+import { type Family, overlaps, type Prefix, prefixSize } from "@weft/base";
 import type { NftStep, RawElement } from "@weft/kernel/nftables";
 import { type FrontendRow, type ServicePlanRow, servicePlanKey } from "@weft/model";
 import {
@@ -52,6 +52,7 @@ export class Changes {
   /** What `held` becomes once the transaction has taken effect; undefined: gone. */
   readonly #frontends = new Map<string, HeldFrontend | undefined>();
   readonly #plain: [kind: HeldPlain["kind"], key: string, now: HeldPlain | undefined][] = [];
+  readonly #removed = new Set<HeldPlain>();
   readonly forgotten: Forgotten[] = [];
   /** Elements added and deleted so far. */
   size = 0;
@@ -135,10 +136,10 @@ export class Changes {
   }
 
   #putPlain(row: HeldPlain): void {
-    // The node has one source a family: a new one takes the place of the old.
-    if (row.kind === "node-source") {
+    // It takes the place of what cannot stand beside it, and is about to go.
+    if (isAlone(row)) {
       for (const [key, other] of this.#held.plain[row.kind])
-        if (key !== row.key && familyOfPlain(other) === familyOfPlain(row)) this.#removePlain(row.kind, key);
+        if (key !== row.key && excludes(row, other)) this.#removePlain(row.kind, key);
     }
     if (this.#held.plain[row.kind].has(row.key)) return;
     for (const { set, elements } of plainElements(row)) for (const e of elements) this.#add(set, e);
@@ -147,7 +148,8 @@ export class Changes {
 
   #removePlain(kind: HeldPlain["kind"], key: string): void {
     const row = this.#held.plain[kind].get(key);
-    if (row === undefined) return;
+    if (row === undefined || this.#removed.has(row)) return;
+    this.#removed.add(row);
     for (const { set, elements } of plainElements(row)) for (const e of elements) this.#delete(set, e);
     this.#plain.push([kind, key, undefined]);
   }
@@ -290,6 +292,21 @@ const profileSteps = (operation: "add" | "delete", profile: Profile, family: Fam
     }),
   );
 
+/** Rows that others of their kind may be in the way of: ranges of one set are apart, and the node has one source a family. */
+const isAlone = (row: HeldPlain): boolean =>
+  row.kind === "node-source" || row.kind === "pod-range" || (row.kind === "service-address" && isRange(row));
+
+function excludes(row: HeldPlain, old: HeldPlain): boolean {
+  if (row.kind === "node-source") return familyOfPlain(row) === familyOfPlain(old);
+  if (row.kind === "pod-range" && old.kind === "pod-range")
+    return row.role === old.role && overlaps(row.prefix, old.prefix);
+  if (row.kind !== "service-address" || old.kind !== "service-address") return false;
+  return isRange(old) && overlaps(row.prefix, old.prefix);
+}
+
+/** Single addresses are in a set of their own. */
+const isRange = ({ prefix }: { readonly prefix: Prefix }): boolean => prefixSize(prefix) > 1n;
+
 /** Frontend, and the range of sources: every column but the last is a range of one. */
 function permittedElement(frontend: Uint8Array, prefix: Parameters<typeof prefixRange>[0]): RawElement {
   const { first, last } = prefixRange(prefix);
@@ -316,10 +333,9 @@ export function plainElements(row: HeldPlain): { set: string; elements: RawEleme
     case "pod-range":
       return [{ set: `${row.role}${family}`, elements: intervalElements(row.prefix) }];
     case "service-address": {
-      const { first, last } = prefixRange(row.prefix);
-      return Buffer.from(first).equals(last)
-        ? [{ set: `addresses${family}`, elements: [{ key: first }] }]
-        : [{ set: `ranges${family}`, elements: intervalElements(row.prefix) }];
+      return isRange(row)
+        ? [{ set: `ranges${family}`, elements: intervalElements(row.prefix) }]
+        : [{ set: `addresses${family}`, elements: [{ key: prefixRange(row.prefix).first }] }];
     }
   }
 }

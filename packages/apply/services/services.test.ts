@@ -11,7 +11,7 @@ import { chainsOf } from "./chains.ts";
 import { SERVICES_TABLE, SETS } from "./layout.ts";
 import { readHeld } from "./read.ts";
 import { SKELETON_COMMENT } from "./skeleton.ts";
-import { frontend, nodeRows, serviceIp } from "./testing/rows.ts";
+import { frontend, nodeRows, origin, serviceIp } from "./testing/rows.ts";
 import { TestServices } from "./testing/services.ts";
 
 interface Made {
@@ -171,6 +171,39 @@ for (const [name, make] of KERNELS) {
         { numRuns: 25 },
       );
     }, 120_000);
+
+    test("a range that is cut in pieces, and pieces that are one again, take each other's place at once", async () => {
+      const made = make();
+      const services = new TestServices(made.nft);
+      const range = (prefix: string): ServicePlanRow => ({
+        kind: "pod-range",
+        role: "local",
+        prefix: prefix as Prefix,
+        origin,
+      });
+      const others = SOME.filter((row) => row.kind !== "pod-range" && row.kind !== "service-address");
+      const ways: readonly (readonly string[])[] = [
+        ["10.244.0.0/29", "fd00:244::/64"],
+        ["10.244.0.0/30", "10.244.0.4/32", "10.244.0.6/31", "fd00:244::/65", "fd00:244:0:0:8000::1/128"],
+        ["10.244.0.0/28", "fd00:244::/63"],
+        ["10.244.0.1/32", "10.244.0.8/29", "fd00:244::/64"],
+        ["10.244.0.0/29", "10.244.0.9/32", "fd00:244::/64"],
+      ];
+      try {
+        for (const [i, way] of ways.entries()) {
+          const addresses = [`10.96.0.0/${12 + i}`, "10.96.0.1/32", `fd00:96::/${112 - i}`].map(
+            (prefix): ServicePlanRow => ({ kind: "service-address", prefix: prefix as Prefix, origin }),
+          );
+          const rows = [...others, ...way.map(range), ...addresses];
+          await services.go(rows);
+          expect(services.warnings).toEqual([]);
+          expect(stateOf(made.nft)).toEqual(await fromScratch(make, rows));
+        }
+      } finally {
+        await services.stop();
+        made.close();
+      }
+    }, 30_000);
 
     test("a restart writes nothing", async () => {
       const made = make();
