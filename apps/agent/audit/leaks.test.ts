@@ -9,7 +9,7 @@ import { openLedger } from "@weft/ipam";
 import { ROUTE_PROTOCOL } from "@weft/kernel";
 import type { AddressOrigin, AuditFinding, Workload } from "@weft/model";
 import { TestCluster } from "../testing/cluster.ts";
-import { BLOCKS, TestNode, type TestPod } from "../testing/node.ts";
+import { TestNode, type TestPod } from "../testing/node.ts";
 import { type OwnProcess, OwnProcesses } from "../testing/own-processes.ts";
 import { eventually } from "../testing/wait.ts";
 
@@ -19,14 +19,19 @@ const PODS = Number(process.env["WEFT_LEAK_PODS"] ?? 14);
 const SHARE = Number(process.env["WEFT_LEAK_SHARE"] ?? 0.6);
 const SEED = Number(process.env["WEFT_LEAK_SEED"] ?? 1);
 const GRACE = 10;
+/** Room for four thousand pods. */
+const BLOCKS = ["10.240.0.0/20", "fd00:240:1::/64"];
+/** Of that, what no pod gets here. */
+const UNUSED = "10.240.15.250";
 
 let node: TestNode;
 let cluster: TestCluster;
 let processes: OwnProcesses;
 beforeAll(async () => {
   processes = await OwnProcesses.start();
-  node = new TestNode({ settings: `ipam: { leakGrace: ${GRACE}s }\n`, agentBy: processes.by });
-  cluster = new TestCluster(node);
+  const settings = `ipam: { leakGrace: ${GRACE}s }\n`;
+  node = new TestNode({ settings, agentBy: processes.by, blocks: BLOCKS });
+  cluster = new TestCluster(node, BLOCKS);
   await node.start("ready", cluster.flags);
 });
 afterAll(async () => {
@@ -275,7 +280,7 @@ test("while repair is paused such a link is a finding; an address that somebody 
     mtu: 1500,
     peer: { name: "nobody2", mac: parseMac("02:00:00:00:00:78"), mtu: 1500, namespace: node.outside.self },
   });
-  s.pod.sh("ip address add 10.240.1.250/32 dev eth0");
+  s.pod.sh(`ip address add ${UNUSED}/32 dev eth0`);
   const stray = await eventually(
     "the link is found",
     async () => (await findings()).find((f) => f.object === "link weft0123456789a"),
@@ -296,10 +301,10 @@ test("while repair is paused such a link is a finding; an address that somebody 
   );
   expect(foreign).toMatchObject({
     object: `pod shop/${s.name}`,
-    addresses: ["10.240.1.250"],
+    addresses: [UNUSED],
     needsPerson: true,
   });
-  s.pod.sh("ip address del 10.240.1.250/32 dev eth0");
+  s.pod.sh(`ip address del ${UNUSED}/32 dev eth0`);
   await eventually(
     "it is in order",
     async () => !(await findings()).some((f) => f.code === "foreign-inside"),

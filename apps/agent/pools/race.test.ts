@@ -15,7 +15,7 @@ import {
   type ResourceWatch,
   watchResource,
 } from "@weft/cluster/client";
-import { race, World } from "@weft/ipam/pools/testing";
+import { capacityOf, race, World } from "@weft/ipam/pools/testing";
 import type { IpBlock, IpPool } from "@weft/model";
 import { PoolServer } from "../testing/pool-server.ts";
 
@@ -80,8 +80,11 @@ test.each(SHAPES)(`${NODES} nodes and a pool of %s`, async (shape) => {
     console.log(
       `${shape}: ${JSON.stringify(report)}, faults ${JSON.stringify(countOf(server.proxy.injected))}`,
     );
-    expect(report.given).toBeGreaterThan(20);
-    expect(Object.keys(report.kills).length).toBeGreaterThan(3);
+    // Where nodes are more than addresses, the ends of tunnels may leave none for pods.
+    const room = Math.min(...pools.map(capacityOf)) - NODES;
+    expect(report.given).toBeGreaterThan(room > 0 ? 20 : 0);
+    // A node that is alone neither lends nor borrows.
+    expect(Object.keys(report.kills).length).toBeGreaterThan(Math.min(NODES, 3));
   } finally {
     await world.end();
     await Promise.all(watches.map((w) => w.stop()));

@@ -21,7 +21,8 @@ export class TestCluster {
   readonly flags: readonly string[];
   readonly #server: Bun.Server<undefined>;
 
-  constructor(node: TestNode) {
+  /** `blocks`: the own node's podCIDRs. */
+  constructor(node: TestNode, blocks: readonly string[] = BLOCKS) {
     const socket = `${node.root}/api.sock`;
     this.#server = Bun.serve({
       unix: socket,
@@ -32,7 +33,7 @@ export class TestCluster {
     this.flags = ["--kubeconfig", file];
     this.api.put(NODES, {
       metadata: { name: NODE, uid: "uid-node1", creationTimestamp: "2026-01-01T00:00:00Z" },
-      spec: { podCIDRs: BLOCKS },
+      spec: { podCIDRs: blocks },
       status: { addresses: ADDRESSES.map((address) => ({ type: "InternalIP", address })) },
     } as KubernetesObject);
   }

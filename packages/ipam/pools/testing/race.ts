@@ -167,14 +167,25 @@ class Racer {
       "all nodes are served, and no request is open",
       () => {
         const quiet =
-          world.nodes.every((n) => n.engine.status().problems.length === 0) &&
-          world.snapshot.blocks.every((b) => b.loans.every((l) => l.address !== undefined && !l.returned));
+          this.#onlyEnds() ||
+          (world.nodes.every((n) => n.engine.status().problems.length === 0) &&
+            world.snapshot.blocks.every((b) => b.loans.every((l) => l.address !== undefined && !l.returned)));
         // A pool that pods have all of has none for the end of a tunnel: somebody has to make room.
         if (!quiet && ++looks % 50 === 0 && world.nodes.some((n) => n.engine.waitingFor !== undefined))
           this.#freeOne();
         return quiet;
       },
       60_000,
+    );
+  }
+
+  /** A pool of fewer addresses than nodes: when all of it is ends of tunnels, the others wait for ever, and ask. */
+  #onlyEnds(): boolean {
+    const held = this.#o.world.nodes.flatMap((n) => n.ledger.pools.held());
+    return this.#o.pools.some(
+      (pool) =>
+        held.filter((h) => h.loan === undefined && isIn(pool, h.address)).length === capacityOf(pool) &&
+        capacityOf(pool) < this.#o.world.nodes.length,
     );
   }
 
