@@ -13,11 +13,11 @@ import { TestNode, type TestPod } from "../testing/node.ts";
 import { type OwnProcess, OwnProcesses } from "../testing/own-processes.ts";
 import { eventually } from "../testing/wait.ts";
 
-setDefaultTimeout(240_000);
-
 const PODS = Number(process.env["WEFT_LEAK_PODS"] ?? 14);
 const SHARE = Number(process.env["WEFT_LEAK_SHARE"] ?? 0.6);
 const SEED = Number(process.env["WEFT_LEAK_SEED"] ?? 1);
+/** Many pods are many seconds. */
+setDefaultTimeout(240_000 + 2_000 * PODS);
 const GRACE = 10;
 /** Room for four thousand pods. */
 const BLOCKS = ["10.240.0.0/20", "fd00:240:1::/64"];
@@ -89,7 +89,7 @@ test("what leaks comes back, with an event that says where it came from; nothing
   await eventually(
     "what leaked is free",
     async () => (await holders()).size === before.size - leaked.length,
-    60_000,
+    60_000 + 200 * PODS,
     () => node.log(),
   );
   const after = await holders();
@@ -97,7 +97,7 @@ test("what leaks comes back, with an event that says where it came from; nothing
   await eventually(
     "each has its event",
     () => leaked.every((s) => cluster.events("AddressReclaimed").some((e) => e.regarding.name === s.name)),
-    20_000,
+    20_000 + 200 * PODS,
     () => JSON.stringify(cluster.events().map((e) => [e.reason, e.regarding.name])),
   );
   for (const [s, way] of wayOf) {

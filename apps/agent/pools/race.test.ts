@@ -81,8 +81,7 @@ test.each(SHAPES)(`${NODES} nodes and a pool of %s`, async (shape) => {
       `${shape}: ${JSON.stringify(report)}, faults ${JSON.stringify(countOf(server.proxy.injected))}`,
     );
     // Where nodes are more than addresses, the ends of tunnels may leave none for pods.
-    const room = Math.min(...pools.map(capacityOf)) - NODES;
-    expect(report.given).toBeGreaterThan(room > 0 ? 20 : 0);
+    if (Math.min(...pools.map(capacityOf)) > NODES) expect(report.given).toBeGreaterThan(20);
     // A node that is alone neither lends nor borrows.
     expect(Object.keys(report.kills).length).toBeGreaterThan(Math.min(NODES, 3));
   } finally {
