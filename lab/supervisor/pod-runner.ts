@@ -8,6 +8,7 @@ import { mkdirSync } from "node:fs";
 import { constants } from "node:os";
 import { type Clock, describeError } from "@weft/base";
 import { podOfObject } from "@weft/cluster";
+import { CniError } from "@weft/cni";
 import { namedPath } from "@weft/kernel/netns";
 import type { Pod } from "@weft/model";
 import type { ContainerStatus as ApiContainerStatus, Handler, PodObject } from "../controllers/objects.ts";
@@ -252,11 +253,7 @@ export class PodRunner {
         return this.#sandbox !== undefined;
       } catch (error) {
         this.#error = `network: ${describeError(error)}`;
-        this.#event(
-          "Warning",
-          "FailedCreatePodSandBox",
-          `Failed to create pod sandbox: ${describeError(error)}`,
-        );
+        this.#event("Warning", "FailedCreatePodSandBox", `Failed to create pod sandbox: ${inFull(error)}`);
         changed();
       }
       if (!(await pause(clock, backoff.next(), this.#abort.signal))) return false;
@@ -355,4 +352,10 @@ function runViewOf(c: RunningContainer): RunView {
     ready: c.ready,
     startError,
   };
+}
+
+/** What a plugin said, with its details, where the hint is: as kubelet tells it. */
+function inFull(error: unknown): string {
+  const details = error instanceof CniError ? error.details : undefined;
+  return details === undefined ? describeError(error) : `${describeError(error)}; ${details}`;
 }
