@@ -3,7 +3,7 @@
  * than its watch is waited for briefly, and then asked for by name. While the API is away, what is known counts, and of
  * what is not, whatever a pod of its namespace gets that asks for nothing.
  */
-import { WeftError } from "@weft/base";
+import { isTimeout, isUnavailable, WeftError } from "@weft/base";
 import type { PodAsks } from "@weft/cluster/client";
 import { CniError, CODE } from "@weft/cni";
 import { PLAIN, podAddressing, type Selection } from "@weft/compile";
@@ -40,22 +40,30 @@ export async function addressingOf(
     signal.throwIfAborted();
     const known = pods.find(request);
     if (known !== undefined) return checked(known.addressing ?? PLAIN, what);
-    if (!pods.current) {
-      const { byNamespace = {}, otherwise } = view();
-      const known = Object.hasOwn(byNamespace, podNamespace) ? byNamespace[podNamespace] : undefined;
-      return checked(known ?? otherwise, what);
-    }
+    if (!pods.current) return checked(byNamespaceOf(view(), podNamespace), what);
     const left = until - performance.now();
     if (left <= 0) break;
     await pods.news(left);
   }
-  const found = await read({ namespace: podNamespace, name: podName }, signal);
+  let found: PodAsks | undefined;
+  try {
+    found = await read({ namespace: podNamespace, name: podName }, signal);
+  } catch (error) {
+    // Away, and the watches have not noticed yet: a server that hangs leaves them open for minutes.
+    if (signal.aborted || !(isUnavailable(error) || isTimeout(error))) throw error;
+    return checked(byNamespaceOf(view(), podNamespace), what);
+  }
   if (found === undefined) {
     throw new CniError(CODE.tryAgainLater, `${what} is not in the API server`, {
       hint: "It was deleted, or the server was restored from a backup. It is tried again.",
     });
   }
   return checked(podAddressing(selectionOf(view()), found.pod, found.namespace), what);
+}
+
+/** What a pod of that namespace gets which asks for nothing. */
+function byNamespaceOf({ byNamespace = {}, otherwise }: PoolView, namespace: string): PodAddressing {
+  return (Object.hasOwn(byNamespace, namespace) ? byNamespace[namespace] : undefined) ?? otherwise;
 }
 
 function checked(addressing: PodAddressing, what: string): PodAddressing {

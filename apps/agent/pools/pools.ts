@@ -136,7 +136,7 @@ export class Pools {
         {
           pods: this.#o.known,
           view: () => engine.view ?? NOTHING_KNOWN,
-          read: (place, s) => readPodAsks(this.#api(), place, { signal: s, timeout: 5_000 }),
+          read: (place, s) => readPodAsks(this.#api(), place, { signal: s, timeout: 3_000, retries: 1 }),
         },
         limit,
       );
