@@ -13,6 +13,7 @@ import { type Logger, type Prefix, prefixLength, prefixSize, subnetAt } from "@w
 import { type AllBlocks, blockCombiner, Ranges } from "@weft/cluster";
 import { type ApiClient, type BlockRow, type PoolsWatch, watchPools } from "@weft/cluster/client";
 import { PLAIN, podAddressing, type Selection, usablePools } from "@weft/compile";
+import { poolRange, rangeSize } from "@weft/ipam";
 import {
   type Block,
   blockCount,
@@ -279,11 +280,11 @@ export class ClusterPools {
     return (prefix) => prefixes.has(prefix) || (lengths.size > 1 && ranges.overlapping(prefix) !== undefined);
   }
 
+  /** Of the addresses that can be handed out, as nodes told last. */
   #usage(pool: IpPool): { used: number; size: number } {
     let used = 0;
     for (const row of this.#watch.blocks.values()) if (row.pool === pool.name) used += row.used ?? 0;
-    const size = prefixSize(pool.cidr);
-    return { used, size: Number(size > MOST_COUNTED ? MOST_COUNTED : size) };
+    return { used, size: rangeSize(poolRange(pool.cidr, pool.cidr)) };
   }
 
   /** Until its namespace is known; not for ever, since nobody may be allowed to read them. */
@@ -294,5 +295,3 @@ export class ClusterPools {
     return Date.now() - since < NAMESPACE_PATIENCE_MS;
   }
 }
-
-const MOST_COUNTED = BigInt(Number.MAX_SAFE_INTEGER);

@@ -1,6 +1,6 @@
 /** What the engine of pools does, for people who look with kubectl. */
 import type { EventInput, EventRecorder, ObjectReference } from "@weft/cluster/client";
-import type { PoolEvent } from "@weft/ipam";
+import { type PoolEvent, useOf } from "@weft/ipam";
 import { POOLS_API_VERSION } from "@weft/model";
 
 /** Pods that one event names; the rest is a number. */
@@ -28,7 +28,7 @@ export function eventsOf(node: string, event: PoolEvent): EventInput[] {
     }
     case "exhausted": {
       const { name, uid } = event.pool;
-      const counts = event.size === 0 ? "" : `: ${event.used} of ${event.size} are in use`;
+      const counts = event.size === 0 ? "" : `: ${useOf(event.used, event.size)}`;
       const note = `pool ${name} has no address left for node ${node}${counts}; see \`weft ipam show\``;
       const pool = { apiVersion: POOLS_API_VERSION, kind: "IPPool", name, uid };
       return [regarding, pool].map((about) => ({

@@ -1,6 +1,6 @@
 /** The engine of address pools on a node. */
 export { PoolEngine } from "./engine.ts";
-export type { AddressWish } from "./obtain.ts";
+export { type AddressWish, useOf } from "./obtain.ts";
 export {
   type BlockFinder,
   type EngineOptions,

@@ -266,10 +266,14 @@ const addressTaken = (address: IpAddress, why: string): WeftError =>
     hint: "It is free when that pod is gone: see `weft ipam show`. Or ask for another address (annotation weft.network/addresses).",
   });
 
+/** What others use is known from what they report, a few seconds late. */
+export const useOf = (used: number, size: number): string =>
+  `${used} of ${size} addresses are in use${used < size ? ", as nodes told last" : ""}`;
+
 const poolFull = (pools: readonly IpPool[], used: number, size: number, why: string): WeftError => {
   const names = pools.map((p) => p.name).join(", ");
   const [first] = pools;
-  const counts = size === 0 ? "" : `: ${used} of ${size} addresses of pool ${first?.name} are in use`;
+  const counts = size === 0 ? "" : `: of pool ${first?.name} ${useOf(used, size)}`;
   const rest = why === "" ? "" : `; ${why}`;
   return new WeftError("exhausted", `no address is to be had of pool ${names}${counts}${rest}`, {
     object: `IPPool ${first?.name}`,

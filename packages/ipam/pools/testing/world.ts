@@ -164,7 +164,9 @@ export class WorldNode {
   async #found(pool: string, find: (pool: IpPool) => readonly Prefix[]): Promise<Found> {
     await Bun.sleep(0);
     const known = this.#view?.pools.find((p) => p.name === pool);
-    return { prefixes: known === undefined ? [] : find(known), used: 0, size: 0 };
+    if (known === undefined) return { prefixes: [], used: 0, size: 0 };
+    const told = this.#seen.blocks.filter((b) => b.pool === pool).map((b) => b.allocations.length);
+    return { prefixes: find(known), used: told.reduce((a, b) => a + b, 0), size: capacityOf(known) };
   }
 }
 
