@@ -14,7 +14,7 @@
  * them, runs CNI DEL for every attachment in the nodes' caches, and starts the pods anew: the same ones, for the API
  * server has kept them.
  */
-import { chmodSync, existsSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, unlinkSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import {
   createLogger,
@@ -76,6 +76,8 @@ export async function runSupervisor(lab: string, executable: string): Promise<vo
     throw new WeftError("not-found", `there is no lab "${lab}"`, { hint: "Make it with weft lab up." });
   }
   const supervisor = new Supervisor(lab, record.options, executable, createLogger(fdWriter(2)));
+  // An agent takes what it sees of processes for all there are when a runtime is among them: its name says that it is one.
+  writeFileSync("/proc/self/comm", "weft-lab");
   const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
