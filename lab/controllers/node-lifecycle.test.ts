@@ -42,8 +42,10 @@ describe("a node", () => {
     });
   });
 
-  test("that says it is not ready is tainted so, and not any more when it is back", () => {
-    const { writes } = reconcileNode(state(node("a", { ready: "False" })), NOW);
+  test("that says it is not ready is tainted so, and not any more when it is back; of its pods it says itself", () => {
+    const pods = [pod("p", { node: "a" })];
+    const { writes } = reconcileNode(state(node("a", { ready: "False" }), { pods }), NOW);
+    expect(writes.map((w) => w.verb)).toEqual(["update"]);
     expect(taints(writes)).toEqual([
       "node.kubernetes.io/not-ready:NoSchedule",
       "node.kubernetes.io/not-ready:NoExecute",

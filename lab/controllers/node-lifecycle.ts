@@ -2,8 +2,8 @@
  * Nodes whose runner is silent, and what follows for their pods (Kubernetes documentation, "Nodes", "Taints and
  * Tolerations"). Pure.
  *
- *   no lease for 40 s      Ready is Unknown
- *   Ready False, Unknown   taint not-ready, unreachable: NoSchedule and NoExecute; Ready of its pods is False
+ *   no lease for 40 s      Ready is Unknown, and Ready of its pods is False: a runner that is not silent says itself of each
+ *   Ready False, Unknown   taint not-ready, unreachable: NoSchedule and NoExecute
  *   NetworkUnavailable     taint network-unavailable: NoSchedule
  *   cordon                 taint unschedulable: NoSchedule
  *
@@ -76,7 +76,7 @@ export function reconcileNode({ node, heardAt, pods }: NodeState, now: number): 
   let again = isSilent ? Number.POSITIVE_INFINITY : NODE_MONITOR_GRACE_MS - silence;
   for (const pod of pods) {
     if (pod.metadata.deletionTimestamp !== undefined) continue;
-    if (status === "Unknown" || status === "False") writes.push(...unready(pod, now));
+    if (status === "Unknown") writes.push(...unready(pod, now));
     const left = mayStay(pod.spec, taints, now);
     if (left === 0) writes.push(eviction(pod));
     else again = Math.min(again, left);
