@@ -36,14 +36,18 @@ export function findTarget(targets: readonly ExecTarget[], asked: string): ExecT
   }
   const target = exact ?? byName[0];
   if (target === undefined) {
-    const list = (kind: ExecTarget["kind"]): string =>
+    const names = (kind: ExecTarget["kind"]): string =>
       targets
         .filter((t) => t.kind === kind)
         .map((t) => t.name)
-        .join(", ") || "none";
-    throw new WeftError("not-found", `the lab has no node or pod "${asked}"`, {
+        .join(", ");
+    const pods = `pods: ${names("pod") || "none"}.`;
+    // Only pods have logs.
+    const nodes = names("underlay");
+    const what = nodes === "" ? "pod" : "node or pod";
+    throw new WeftError("not-found", `the lab has no ${what} "${asked}"`, {
       object: asked,
-      hint: `There are ${list("underlay")}; and pods: ${list("pod")}.`,
+      hint: nodes === "" ? `There are ${pods}` : `There are ${nodes}; and ${pods}`,
     });
   }
   return target;
