@@ -202,6 +202,21 @@ describe("loans", () => {
   });
 });
 
+test("an end of a pool is nobody's, whoever has its block", async () => {
+  const pool = poolOf("p", "10.0.0.0/28", 28);
+  const [a, b] = (await build(2, [pool])) as [WorldNode, WorldNode];
+  await world.until("both have an end", () => world.nodes.every((n) => n.engine.waitingFor === undefined));
+  for (const node of [a, b]) {
+    for (const address of ["10.0.0.0", "10.0.0.15"] as IpAddress[]) {
+      const error = await failure(node.add("p", addressingOf([pool], [address])));
+      expect([error.code, error.message]).toEqual([
+        "invalid",
+        expect.stringContaining("is an end of pool p"),
+      ]);
+    }
+  }
+});
+
 test("what is granted to an ADD that has given up goes back", async () => {
   const pool = poolOf("p", "10.0.0.0/28", 28);
   const [a, b] = (await build(2, [pool])) as [WorldNode, WorldNode];

@@ -67,6 +67,11 @@ export class Obtaining {
       const wanted = addressing.wanted.find((a) => familyOf(a) === family);
       return pools === undefined || pools.length === 0 ? [] : [{ family, pools, wanted }];
     });
+    for (const { pools, wanted } of needs) {
+      if (wanted === undefined) continue;
+      const pool = pools.map((n) => usablePool(this.#p.view(), n)).find((p) => p && contains(p.cidr, wanted));
+      if (pool !== undefined) mustBeUsable(pool, wanted);
+    }
     const loans: string[] = [];
     const until = this.#p.clock.monotonic() + this.#p.times.wanted;
     try {
@@ -150,17 +155,8 @@ export class Obtaining {
         hint: "Ask for an address of them, or name the pool that it is of (annotation weft.network/pools).",
       });
     }
+    mustBeUsable(pool, wanted);
     const block = blockOf(pool, wanted);
-    if (!isUsable(block, wanted, poolRange(block, pool.cidr))) {
-      throw new WeftError(
-        "invalid",
-        `${wanted} is an end of pool ${pool.name} (${pool.cidr}), which no pod gets`,
-        {
-          object: wanted,
-          hint: "Ask for another address.",
-        },
-      );
-    }
     const record = ledger.pools.block(block);
     if (record?.state === "lost") {
       throw new WeftError("unavailable", `block ${block} was taken from node ${node}`, {
@@ -259,6 +255,20 @@ export class Obtaining {
 
 const podOf = ({ request }: AddressWish): string | undefined =>
   request.podName === undefined ? undefined : `${request.podNamespace ?? "default"}/${request.podName}`;
+
+/** Whoever has its block, and be it this node. */
+function mustBeUsable(pool: IpPool, wanted: IpAddress): void {
+  const block = blockOf(pool, wanted);
+  if (isUsable(block, wanted, poolRange(block, pool.cidr))) return;
+  throw new WeftError(
+    "invalid",
+    `${wanted} is an end of pool ${pool.name} (${pool.cidr}), which no pod gets`,
+    {
+      object: wanted,
+      hint: "Ask for another address.",
+    },
+  );
+}
 
 const addressTaken = (address: IpAddress, why: string): WeftError =>
   new WeftError("busy", why.includes(address) ? why : `${address} cannot be had: ${why}`, {
