@@ -148,6 +148,11 @@ async function put(call: Call, name: string): Promise<Response> {
   if (text(object.metadata.name) === "") {
     throw badRequest("the name of the object must be set, and be the one of the URL");
   }
+  if (object.metadata.name !== name) {
+    throw badRequest(
+      `the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`,
+    );
+  }
   if (resource === DEFINITIONS_RESOURCE) warnings.push(...definitionWarnings(object));
   return answerObject(call, await write(call, name, () => object, resource.model !== undefined));
 }

@@ -2,6 +2,7 @@
 import { subdomainFault } from "../../names.ts";
 import { type Column, column, type Resource, type ScalePaths } from "../resource.ts";
 import { customCheck } from "../schema/check.ts";
+import { checkListTypes } from "../schema/list-types.ts";
 import type { Schema } from "../schema/schema.ts";
 import { AGE } from "../table/cells.ts";
 import { age } from "../table/duration.ts";
@@ -51,6 +52,7 @@ function resourceOf(spec: Mapping, group: string, version: Mapping, stored: stri
       check ??= customCheck(schema);
       return check(object);
     },
+    validate: (object, _old, faults) => checkListTypes(object, schema, "", faults),
     model: undefined,
     status: isMap(at(version, "subresources", "status")),
     scale: scaleOf(version),

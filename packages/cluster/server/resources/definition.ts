@@ -6,10 +6,12 @@ import { builtIn, column } from "../resource.ts";
 import { customCheck } from "../schema/check.ts";
 import { compilePattern } from "../schema/pattern.ts";
 import type { Schema } from "../schema/schema.ts";
+import { applyDefaults } from "../schema/walk.ts";
 import { parseJsonPath } from "../table/json-path.ts";
 import {
   type ApiObject,
   at,
+  clone,
   ensure,
   isMap,
   items,
@@ -124,8 +126,14 @@ function validateNames(object: ApiObject, spec: Mapping, faults: Faults): void {
   }
 }
 
+/** A label that begins with a letter. */
+const versionFault = (name: string): string | undefined =>
+  /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)
+    ? undefined
+    : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name', or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
 function validateVersion(version: Mapping, path: string, faults: Faults): void {
-  faults.form(`${path}.name`, version["name"], labelFault);
+  faults.form(`${path}.name`, version["name"], versionFault);
   const schema = at(version, "schema", "openAPIV3Schema");
   const field = `${path}.schema.openAPIV3Schema`;
   if (!isMap(schema)) {
@@ -139,12 +147,16 @@ function validateVersion(version: Mapping, path: string, faults: Faults): void {
   if (faults.list.length === before) {
     try {
       customCheck(schema as Schema);
+      validateDefaults(schema as Schema, field, faults);
     } catch (error) {
       faults.invalid(field, text(schema["type"]), `cannot be used: ${describeError(error)}`);
     }
   }
-  for (const [i, { jsonPath }] of mappings(version["additionalPrinterColumns"]).entries()) {
-    validatePath(`${path}.additionalPrinterColumns[${i}].jsonPath`, jsonPath, faults);
+  for (const [i, { name, type, jsonPath }] of mappings(version["additionalPrinterColumns"]).entries()) {
+    const column = `${path}.additionalPrinterColumns[${i}]`;
+    if (text(name) === "") faults.required(`${column}.name`);
+    faults.oneOf(`${column}.type`, type, ["boolean", "date", "integer", "number", "string"]);
+    validatePath(`${column}.jsonPath`, jsonPath, faults);
   }
   const scale = at(version, "subresources", "scale");
   for (const name of isMap(scale) ? ["specReplicasPath", "statusReplicasPath", "labelSelectorPath"] : []) {
@@ -158,6 +170,25 @@ function validateVersion(version: Mapping, path: string, faults: Faults): void {
       );
     }
   }
+}
+
+/** A default must be what its field may be: it would be refused in every object that leaves the field out. */
+function validateDefaults(schema: Schema, path: string, faults: Faults): void {
+  const { properties = {}, items: inner, additionalProperties } = schema;
+  if (schema.default !== undefined) {
+    const { default: value, ...plain } = schema;
+    const filled = { value: clone(value) };
+    applyDefaults(filled.value, plain);
+    for (const fault of customCheck({ type: "object", properties: { value: plain } })(filled)) {
+      const field = fault.field.replace(/^value/, `${path}.default`);
+      faults.list.push({ ...fault, field, detail: fault.detail.replace(/^value\S* /, "") });
+    }
+  }
+  for (const [name, s] of Object.entries(properties))
+    validateDefaults(s, below(`${path}.properties`, name), faults);
+  if (inner !== undefined) validateDefaults(inner, `${path}.items`, faults);
+  if (typeof additionalProperties === "object")
+    validateDefaults(additionalProperties, `${path}.additionalProperties`, faults);
 }
 
 function validatePath(field: string, path: unknown, faults: Faults): void {
@@ -174,6 +205,11 @@ function validateStructure(schema: Mapping, path: string, faults: Faults): void 
     schema["x-kubernetes-int-or-string"] === true || schema["x-kubernetes-preserve-unknown-fields"] === true;
   if (text(schema["type"]) === "" && !free)
     faults.required(`${path}.type`, "must not be empty for specified object fields");
+  else if (schema["type"] !== undefined) {
+    const types = ["array", "boolean", "integer", "number", "object", "string"];
+    faults.oneOf(`${path}.type`, schema["type"], types);
+  }
+  validateListType(schema, path, faults);
   for (const keyword of ["$ref", "$schema", "definitions", "dependencies", "patternProperties"]) {
     if (schema[keyword] !== undefined) faults.forbidden(`${path}.${keyword}`, `${keyword} is not supported`);
   }
@@ -207,6 +243,26 @@ function validateStructure(schema: Mapping, path: string, faults: Faults): void 
   }
   if (schema["type"] === "array" && !isMap(schema["items"]))
     faults.required(`${path}.items`, "must be specified");
+}
+
+/** A list that is a map says by which fields of its items; what is in a set must be a whole. */
+function validateListType(schema: Mapping, path: string, faults: Faults): void {
+  const type = schema["x-kubernetes-list-type"];
+  if (type === undefined) return;
+  faults.oneOf(`${path}.x-kubernetes-list-type`, type, ["atomic", "map", "set"]);
+  if (schema["type"] !== "array") faults.invalid(`${path}.type`, schema["type"], "must be array");
+  const inner = mapping(schema["items"]);
+  if (type === "set" && inner["type"] === "object" && inner["x-kubernetes-map-type"] !== "atomic") {
+    const field = `${path}.items.x-kubernetes-map-type`;
+    const detail = "must be atomic as item of a list with x-kubernetes-list-type=set";
+    faults.invalid(field, inner["x-kubernetes-map-type"] ?? null, detail);
+  }
+  if (type !== "map") return;
+  const field = `${path}.x-kubernetes-list-map-keys`;
+  const keys = items(schema["x-kubernetes-list-map-keys"]);
+  if (keys.length === 0) faults.required(field, "must not be empty if x-kubernetes-list-type is map");
+  if (keys.some((key) => !Object.hasOwn(mapping(inner["properties"]), text(key))))
+    faults.invalid(field, keys, "entries must all be names of item properties");
 }
 
 /** What of a definition this server takes but does not act on, for a warning. */

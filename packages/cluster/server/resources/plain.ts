@@ -1,5 +1,5 @@
 /** Resources that hardly need more than their columns. */
-import { labelFault } from "../../names.ts";
+import { labelFault, labelKeyFault, labelValueFault } from "../../names.ts";
 import { builtIn, column } from "../resource.ts";
 import { FORMATS } from "../schema/formats.ts";
 import { AGE, joined, selectorText } from "../table/cells.ts";
@@ -43,9 +43,21 @@ export const CONFIG_MAPS = builtIn({
   ],
   validate(object, old, faults) {
     validateKeys(object, ["data", "binaryData"], faults);
+    for (const key of Object.keys(mapping(object["data"]))) {
+      if (!Object.hasOwn(mapping(object["binaryData"]), key)) continue;
+      faults.invalid(`data[${key}]`, key, "duplicate of key present in binaryData");
+    }
     validateImmutable(object, old, ["data", "binaryData"], faults);
   },
 });
+
+/** What a Secret of a type must have. */
+const NEEDED_KEYS: Readonly<Record<string, readonly string[]>> = {
+  "kubernetes.io/tls": ["tls.crt", "tls.key"],
+  "kubernetes.io/dockerconfigjson": [".dockerconfigjson"],
+  "kubernetes.io/dockercfg": [".dockercfg"],
+  "kubernetes.io/ssh-auth": ["ssh-privatekey"],
+};
 
 export const SECRETS = builtIn({
   kind: "Secret",
@@ -68,6 +80,9 @@ export const SECRETS = builtIn({
   },
   validate(object, old, faults) {
     validateKeys(object, ["data"], faults);
+    for (const key of NEEDED_KEYS[text(object["type"])] ?? []) {
+      if (mapping(object["data"])[key] === undefined) faults.required(`data[${key}]`);
+    }
     if (old !== undefined) faults.immutable("type", object["type"], object["type"] === old["type"]);
     validateImmutable(object, old, ["data"], faults);
   },
@@ -256,6 +271,16 @@ export const NODES = builtIn({
     }
     if (ranges.length > 0 && spec["podCIDR"] !== undefined && ranges[0] !== spec["podCIDR"]) {
       faults.invalid("spec.podCIDRs[0]", ranges[0], "must be the same as spec.podCIDR");
+    }
+    const taints = new Set<string>();
+    for (const [i, { key, value, effect }] of mappings(spec["taints"]).entries()) {
+      const path = `spec.taints[${i}]`;
+      faults.form(`${path}.key`, key, labelKeyFault);
+      if (value !== undefined) faults.form(`${path}.value`, value, labelValueFault);
+      faults.oneOf(`${path}.effect`, effect, ["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+      const pair = `${text(key)} ${text(effect)}`;
+      if (taints.has(pair)) faults.duplicate(path, { key, effect });
+      taints.add(pair);
     }
     const before = old === undefined ? undefined : at(old, "spec", "podCIDRs");
     if (before !== undefined && !equal(before, spec["podCIDRs"])) {

@@ -19,6 +19,7 @@ import {
   text,
 } from "../values.ts";
 import { canonicalize } from "../write/canonical.ts";
+import { nanoOf } from "../write/quantity.ts";
 
 export const PODS = builtIn({
   kind: "Pod",
@@ -262,13 +263,46 @@ function validateContainer(
     ports.add(port["name"]);
   }
   for (const [i, variable] of mappings(container["env"]).entries()) {
-    if (text(variable["name"]) === "") continue;
-    faults.form(`${path}.env[${i}].name`, variable["name"], environmentNameFault);
+    if (text(variable["name"]) === "") faults.required(`${path}.env[${i}].name`);
+    else faults.form(`${path}.env[${i}].name`, variable["name"], environmentNameFault);
+  }
+  validateResources(mapping(container["resources"]), `${path}.resources`, faults);
+  for (const probe of ["livenessProbe", "readinessProbe", "startupProbe"]) {
+    if (container[probe] === undefined) continue;
+    const handlers = ["exec", "httpGet", "tcpSocket", "grpc"].filter(
+      (h) => at(container, probe, h) !== undefined,
+    );
+    if (handlers.length === 0) faults.required(`${path}.${probe}`, "must specify a handler type");
+    if (handlers.length > 1)
+      faults.forbidden(`${path}.${probe}.${handlers[1]}`, "may not specify more than 1 handler type");
   }
   for (const [i, mount] of mappings(container["volumeMounts"]).entries()) {
+    if (text(mount["mountPath"]) === "") faults.required(`${path}.volumeMounts[${i}].mountPath`);
     if (volumes.has(text(mount["name"]))) continue;
     const field = `${path}.volumeMounts[${i}].name`;
     faults.list.push({ type: "FieldValueNotFound", field, value: mount["name"], detail: "" });
+  }
+}
+
+/** No quantity is below zero, and none is asked for above its limit. */
+function validateResources({ limits, requests }: Mapping, path: string, faults: Faults): void {
+  for (const [list, amounts] of [
+    ["limits", mapping(limits)],
+    ["requests", mapping(requests)],
+  ] as const) {
+    for (const [unit, amount] of Object.entries(amounts)) {
+      if ((nanoOf(text(amount)) ?? 0n) < 0n)
+        faults.invalid(`${path}.${list}[${unit}]`, amount, "must be greater than or equal to 0");
+    }
+  }
+  for (const [unit, amount] of Object.entries(mapping(requests))) {
+    const limit = mapping(limits)[unit];
+    if (limit === undefined || (nanoOf(text(amount)) ?? 0n) <= (nanoOf(text(limit)) ?? 0n)) continue;
+    faults.invalid(
+      `${path}.requests`,
+      amount,
+      `must be less than or equal to ${unit} limit of ${text(limit)}`,
+    );
   }
 }
 

@@ -9,6 +9,7 @@ import { type ApiObject, equal, isMap, type Metadata, mapping, text, timestamp }
 const ALPHABET = "bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX = 5;
 const MOST_GENERATED = 63 - SUFFIX;
+const STANDARD_FINALIZERS = ["kubernetes", "orphan", "foregroundDeletion"];
 const MOST_ANNOTATIONS = 256 * 1024;
 
 /** Of a new object. Names must fit the request's path. Throws 400. */
@@ -122,7 +123,7 @@ export function validateMetadata(
   for (const [key, value] of Object.entries(mapping(metadata.labels))) {
     const why = labelKeyFault(key);
     if (why !== undefined) faults.invalid("metadata.labels", key, why);
-    faults.form(`metadata.labels[${key}]`, value, labelValueFault);
+    faults.form("metadata.labels", value, labelValueFault);
   }
   let size = 0;
   for (const [key, value] of Object.entries(mapping(metadata.annotations))) {
@@ -133,9 +134,15 @@ export function validateMetadata(
   if (size > MOST_ANNOTATIONS)
     faults.tooLong("metadata.annotations", `may not be more than ${MOST_ANNOTATIONS} bytes`);
   validateOwners(metadata, faults);
+  const ofCore = resource.group === "" && resource.model !== undefined;
   for (const [i, name] of (metadata.finalizers ?? []).entries()) {
     const why = labelKeyFault(name);
-    if (why !== undefined) faults.invalid(`metadata.finalizers[${i}]`, name, why);
+    const field = `metadata.finalizers[${i}]`;
+    if (why !== undefined) faults.invalid(field, name, why);
+    else if (!name.includes("/") && !STANDARD_FINALIZERS.includes(name) && ofCore) {
+      const detail = "name is neither a standard finalizer name nor is it fully qualified";
+      faults.invalid(field, name, detail);
+    }
   }
   const held = old?.metadata.finalizers ?? [];
   const added = (metadata.finalizers ?? []).filter((name) => !held.includes(name));
