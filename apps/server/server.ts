@@ -121,11 +121,15 @@ const isHealth = ({ method, url }: Request): boolean =>
   method === "GET" && /^\/(healthz|livez|readyz|version)$/.test(new URL(url).pathname);
 
 /** Of /readyz what the certificates say counts too; with "verbose" all of it is told, as kube-apiserver does. */
-function health(request: Request, response: Response, certificates: readonly CertificateState[]): Response {
+async function health(
+  request: Request,
+  response: Response,
+  certificates: readonly CertificateState[],
+): Promise<Response> {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname !== "/readyz") return response;
   const checks = [
-    { name: "storage", ok: response.ok, detail: response.ok ? "" : "it is being closed" },
+    { name: "storage", ok: response.ok, detail: response.ok ? "" : await response.text() },
     ...certificates,
   ];
   const ok = checks.every((check) => check.ok);

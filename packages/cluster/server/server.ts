@@ -119,7 +119,10 @@ export class ApiServer implements Server {
   /** What is no resource. */
   #known(path: string, accept: string, query: URLSearchParams): Response | undefined {
     if (/^\/(healthz|livez|readyz)(\/.*)?$/.test(path)) {
-      return this.#stopped ? new Response("stopping", { status: 500 }) : new Response("ok");
+      if (this.#stopped) return new Response("it is being closed", { status: 500 });
+      // Only readiness: to be started again would lose what can still be read.
+      const lost = path.startsWith("/readyz") ? this.store.lost : undefined;
+      return lost === undefined ? new Response("ok") : new Response(lost, { status: 500 });
     }
     if (path === "/version")
       return Response.json({ ...KUBERNETES_VERSION, platform: `linux/${process.arch}` });

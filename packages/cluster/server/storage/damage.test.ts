@@ -1,5 +1,14 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { chmodSync, existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { hasCode, hintOf } from "@weft/base";
 import { temporaryDirectory } from "../testing/api.ts";
@@ -85,6 +94,30 @@ test("a data file that is gone while its log is there", async () => {
   expect(String(failure(() => openDatabase(file)))).toContain("is missing");
   expect(existsSync(file)).toBe(false);
 });
+
+test.each(["removed", "replaced", "without its log"])(
+  "nothing is answered as written to a file that is %s under it",
+  async (how) => {
+    const store = new Store(openDatabase(file));
+    const write = (name: string): Promise<void> =>
+      store.transact((tx) => tx.put("things", name, { apiVersion: "v1", kind: "Thing", metadata: { name } }));
+    await write("before");
+    expect(store.lost).toBeUndefined();
+    if (how === "replaced") {
+      writeFileSync(`${file}.other`, readFileSync(file));
+      renameSync(`${file}.other`, file);
+    } else rmSync(how === "removed" ? file : `${file}-wal`);
+    expect(store.lost).toContain("removed or replaced");
+    const { revision } = store;
+    expect(write("after")).rejects.toThrow("removed or replaced");
+    await expect(write("after")).rejects.toThrow("restore a backup");
+    // What is there can still be read, and saved from it.
+    expect(store.get("things", "before")).toBeDefined();
+    expect(store.get("things", "after")).toBeUndefined();
+    expect(store.revision).toBe(revision);
+    store.close();
+  },
+);
 
 test("what a start that was killed left behind is no obstacle", () => {
   writeFileSync(`${file}.new`, "half a file");

@@ -46,6 +46,8 @@ const TABLES = `
 
 export interface OpenDatabase {
   readonly database: Database;
+  /** Why what is written would be lost, or undefined: somebody has removed or replaced a file that is open. */
+  lost(): string | undefined;
   close(): void;
 }
 
@@ -60,6 +62,7 @@ export function openDatabase(file: string): OpenDatabase {
     const database = openChecked(file);
     return {
       database,
+      lost: watchPlaces([file, `${file}-wal`]),
       close() {
         database.close();
         lock.close();
@@ -69,6 +72,19 @@ export function openDatabase(file: string): OpenDatabase {
     lock.close();
     throw error;
   }
+}
+
+/** SQLite goes on with files that have no name any more: what it commits to them is gone when it closes them. */
+function watchPlaces(files: readonly string[]): () => string | undefined {
+  const inode = (file: string): string => {
+    const found = statSync(file, { throwIfNoEntry: false });
+    return found === undefined ? "" : `${found.dev}:${found.ino}`;
+  };
+  const held = files.map((file) => [file, inode(file)] as const);
+  return () => {
+    const gone = held.find(([file, before]) => inode(file) !== before);
+    return gone && `${gone[0]} was removed or replaced while the server has it open`;
+  };
 }
 
 /** For its owner alone, as far as it is not there. Throws "unavailable". */

@@ -93,6 +93,11 @@ export class Store {
     );
   }
 
+  /** Why nothing can be written any more, or undefined. */
+  get lost(): string | undefined {
+    return this.#open.lost();
+  }
+
   /** Of the newest change. */
   get revision(): number {
     return this.#revision;
@@ -190,6 +195,8 @@ export class Store {
     const before = this.#revision;
     const answers: (() => void)[] = [];
     try {
+      const lost = this.#open.lost();
+      if (lost !== undefined) throw new Error(`${lost}; stop the server and restore a backup`);
       this.#database.run("BEGIN IMMEDIATE");
       for (const queued of batch) answers.push(this.#member(queued));
       this.#database.run("COMMIT");
