@@ -51,6 +51,10 @@ test("a failure throws and leaves nothing behind", () => {
   expect(() => replaceFile(file, "text")).toThrow("EISDIR");
   expect(readdirSync(directory)).toEqual(["file"]);
   expect(() => replaceFile(join(directory, "absent/file"), "text")).toThrow("ENOENT");
+  // Who reads it is told which file, and what to do.
+  expect(() => replaceFile(join(directory, "absent/file"), "text")).toThrow(
+    expect.objectContaining({ code: "unavailable", object: join(directory, "absent/file") }),
+  );
 });
 
 test("several processes at once: a reader sees whole files alone", async () => {
