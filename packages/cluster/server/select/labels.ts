@@ -53,8 +53,13 @@ function requirement(term: string, whole: string): Requirement {
 }
 
 function checked(r: Requirement, whole: string): Requirement {
-  const fault = labelKeyFault(r.key) ?? r.values.map(labelValueFault).find((why) => why !== undefined);
-  if (fault !== undefined) throw unparsable(whole, fault);
+  const key = labelKeyFault(r.key);
+  if (key !== undefined) throw unparsable(whole, `key: Invalid value: ${JSON.stringify(r.key)}: ${key}`);
+  for (const [i, value] of r.values.entries()) {
+    const why = labelValueFault(value);
+    if (why === undefined) continue;
+    throw unparsable(whole, `values[${i}][${r.key}]: Invalid value: ${JSON.stringify(value)}: ${why}`);
+  }
   return r;
 }
 

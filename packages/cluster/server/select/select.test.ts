@@ -90,6 +90,13 @@ describe("field selectors", () => {
     expect(parseFieldSelector(text, fields)?.matches(object) ?? true).toBe(holds);
   });
 
+  test("what is wrong with a label selector names the key, the value and why", () => {
+    expect(() => parseLabelSelector("a=-b-")).toThrow(
+      'values[0][a]: Invalid value: "-b-": a valid label must',
+    );
+    expect(() => parseLabelSelector("-a=b")).toThrow('key: Invalid value: "-a": name part must');
+  });
+
   test.each(["spec.other=1", "metadata.name", "=x", "constructor=1"])("%s is refused", (text) => {
     expect(refused(() => parseFieldSelector(text, fields))).toBe(true);
   });
