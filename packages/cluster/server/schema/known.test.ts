@@ -35,7 +35,7 @@ function fitting(given: Schema, depth: number): fc.Arbitrary<unknown> {
     switch (schema.type) {
       case "object": {
         const { properties = {}, required = [], additionalProperties } = schema;
-        if (depth === 0) return fc.constant({});
+        if (depth <= 0) return fc.constant({});
         const names = Object.keys(properties);
         const more =
           typeof additionalProperties === "object"
