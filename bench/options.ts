@@ -1,8 +1,16 @@
 /** The command line of bench/run.ts. */
 import { WeftError } from "@weft/base";
 
-export type Suite = "cni" | "agent" | "traffic" | "scale" | "services" | "kube-proxy";
-export const SUITES: readonly Suite[] = ["cni", "agent", "traffic", "scale", "services", "kube-proxy"];
+export type Suite = "cni" | "agent" | "traffic" | "scale" | "services" | "kube-proxy" | "pools";
+export const SUITES: readonly Suite[] = [
+  "cni",
+  "agent",
+  "traffic",
+  "scale",
+  "services",
+  "kube-proxy",
+  "pools",
+];
 
 export interface BenchOptions {
   readonly suites: readonly Suite[];

@@ -11,6 +11,7 @@ import { benchAgent } from "./agent.ts";
 import { benchCni } from "./cni.ts";
 import { benchKubeProxy } from "./kube-proxy.ts";
 import { type BenchOptions, parseBenchOptions, type Suite } from "./options.ts";
+import { benchPools } from "./pools.ts";
 import { type Report, renderReport } from "./report.ts";
 import { benchScale } from "./scale.ts";
 import { benchServices } from "./services.ts";
@@ -24,6 +25,7 @@ const RUN: Record<Suite, (session: Session, options: BenchOptions, say: Say) => 
   services: benchServices,
   scale: benchScale,
   "kube-proxy": benchKubeProxy,
+  pools: benchPools,
 };
 type Say = (text: string) => void;
 

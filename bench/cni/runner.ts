@@ -36,9 +36,16 @@ export interface Pod {
 
 let counter = 0;
 
+/** As the API server knows a pod. */
+export interface PodIdentity {
+  readonly name: string;
+  readonly uid: string;
+}
+
+export const newIdentity = (): PodIdentity => ({ name: `pod-${++counter}`, uid: crypto.randomUUID() });
+
 /** A new sandbox in that namespace, with what containerd passes for it. */
-export function podIn(namespace: NetnsHandle): Pod {
-  const number = ++counter;
+export function podIn(namespace: NetnsHandle, { name, uid }: PodIdentity = newIdentity()): Pod {
   const containerId = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
   return {
     spec: {
@@ -48,9 +55,9 @@ export function podIn(namespace: NetnsHandle): Pod {
       args: [
         ["IgnoreUnknown", "1"],
         ["K8S_POD_NAMESPACE", "bench"],
-        ["K8S_POD_NAME", `pod-${number}`],
+        ["K8S_POD_NAME", name],
         ["K8S_POD_INFRA_CONTAINER_ID", containerId],
-        ["K8S_POD_UID", crypto.randomUUID()],
+        ["K8S_POD_UID", uid],
       ],
     },
   };
