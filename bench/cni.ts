@@ -7,7 +7,7 @@
  */
 import { type Peak, peakDuring } from "./cni/memory-watch.ts";
 import { ALONE, measureRounds, restAfter } from "./cni/rounds.ts";
-import { burst, podIn, type Side } from "./cni/runner.ts";
+import { burst, podsIn, type Side } from "./cni/runner.ts";
 import { describeMachine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import type { Figure, Report } from "./report.ts";
@@ -24,7 +24,7 @@ export async function benchCni(
   const { rounds, namespaces, figures } = await measureRounds(
     session,
     options,
-    sides.map((side) => ({ side, pod: podIn, ...(side.name === "weft" && { agent }) })),
+    sides.map((side) => ({ side, pods: podsIn, ...(side.name === "weft" && { agent }) })),
     say,
   );
   const peaks: Record<Side["name"], Peak> = { weft: await peakOf("weft"), peer: await peakOf("peer") };
@@ -32,7 +32,7 @@ export async function benchCni(
   async function peakOf(name: Side["name"]): Promise<Peak> {
     await Bun.sleep(restAfter(options.burst));
     const side = sides.find((s) => s.name === name) as Side;
-    const pods = namespaces.map((namespace) => podIn(namespace));
+    const pods = podsIn(namespaces);
     const peak = await peakDuring(name === "weft" ? agent : undefined, () => burst("add", side, pods));
     await burst("del", side, pods);
     return peak;

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { macFromSeed, parseIp, parseIpWithLength, WeftError } from "@weft/base";
 import { ALONE, measureRounds } from "./cni/rounds.ts";
-import { createSide, newIdentity, type Pod, podIn } from "./cni/runner.ts";
+import { createSide, newIdentity, type Pod, podIn, podsIn } from "./cni/runner.ts";
 import { describeMachine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import type { Report } from "./report.ts";
@@ -20,6 +20,8 @@ const ADDRESS = "198.18.1.11";
 /** Of both nodes, which do not know of each other. */
 const RANGE = "10.244.0.0/20";
 const READY_MS = 30_000;
+/** What a kubelet takes at least between hearing of a pod and its ADD: volumes, cgroups, a sandbox. */
+const BEFORE_ADD_MS = 200;
 const POOL = { apiVersion: "weft.network/v1alpha1", kind: "IPPool", metadata: { name: "bench" } };
 
 export async function benchPools(
@@ -53,9 +55,14 @@ export async function benchPools(
       {
         side: sideOf("weft", pooled),
         agent: pooled.agent.pid,
-        pod: async (namespace): Promise<Pod> => podIn(namespace, await api.pod(newIdentity().name)),
+        pods: async (namespaces) => {
+          const pods: Pod[] = [];
+          for (const namespace of namespaces) pods.push(podIn(namespace, await api.pod(newIdentity().name)));
+          await Bun.sleep(BEFORE_ADD_MS);
+          return pods;
+        },
       },
-      { side: sideOf("peer", plain), agent: plain.agent.pid, pod: (namespace) => podIn(namespace) },
+      { side: sideOf("peer", plain), agent: plain.agent.pid, pods: podsIn },
     ],
     say,
   );
@@ -67,6 +74,7 @@ export async function benchPools(
     notes: [
       `${options.pods} pods on each side; IPv4; a pool ${RANGE} in blocks of 64 addresses`,
       `each percentile is the median of those of ${rounds} rounds; ${ALONE} operations alone in a round`,
+      `the API server knows a pod ${BEFORE_ADD_MS} ms before its ADD, as kubelets take that long at least`,
       "CPU is of the plugins' processes and of the agent, without the API server's and the controller's",
     ],
     machine: describeMachine(session.weft, []),

@@ -30,8 +30,8 @@ export interface Measured {
   readonly side: Side;
   /** The agent's process, whose CPU counts too. */
   readonly agent?: number;
-  /** A new pod in that namespace, before anything is measured. */
-  pod(namespace: NetnsHandle): Pod | Promise<Pod>;
+  /** New pods, one in each of these namespaces, made before anything is measured. */
+  pods(namespaces: readonly NetnsHandle[]): readonly Pod[] | Promise<readonly Pod[]>;
 }
 
 export interface Rounds {
@@ -40,12 +40,6 @@ export interface Rounds {
   readonly namespaces: readonly NetnsHandle[];
   readonly figures: readonly Figure[];
 }
-
-const podsIn = async ({ pod }: Measured, namespaces: readonly NetnsHandle[]): Promise<Pod[]> => {
-  const pods: Pod[] = [];
-  for (const namespace of namespaces) pods.push(await pod(namespace));
-  return pods;
-};
 
 /** Fills both sides with pods, then measures. */
 export async function measureRounds(
@@ -57,7 +51,7 @@ export async function measureRounds(
   for (const one of both) {
     say(`${one.side.name}: ${options.pods} pods`);
     const namespaces = Array.from({ length: options.pods }, () => session.pod());
-    await fill(one.side, await podsIn(one, namespaces));
+    await fill(one.side, await one.pods(namespaces));
   }
   const namespaces = Array.from({ length: options.burst }, () => session.pod());
   const rounds = options.rounds || ROUNDS;
@@ -72,7 +66,7 @@ export async function measureRounds(
     await measureAlone(order, session.pod(), round === 0 ? noTimes() : alone);
     for (const one of order) {
       const [times, seconds] = round === 0 ? [noTimes(), noTimes()] : [together, cpu];
-      await measureBurst(one, await podsIn(one, namespaces), times, seconds);
+      await measureBurst(one, await one.pods(namespaces), times, seconds);
     }
   }
   const figures = [
@@ -88,7 +82,7 @@ async function measureAlone(both: readonly Measured[], namespace: NetnsHandle, t
   const found = new Map(both.map((one) => [one, { add: [] as number[], del: [] as number[] }]));
   for (let i = 0; i < ALONE; i++) {
     for (const [one, samples] of found) {
-      const pod = await one.pod(namespace);
+      const [pod] = (await one.pods([namespace])) as [Pod];
       for (const operation of OPERATIONS) samples[operation].push(await timed(operation, one.side, pod));
     }
   }

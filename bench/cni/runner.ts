@@ -86,3 +86,6 @@ export async function fill(side: Side, pods: readonly Pod[], width = 8): Promise
     await burst("add", side, pods.slice(start, start + width));
   }
 }
+
+export const podsIn = (namespaces: readonly NetnsHandle[]): Pod[] =>
+  namespaces.map((namespace) => podIn(namespace));

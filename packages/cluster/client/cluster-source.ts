@@ -29,7 +29,10 @@ export interface ClusterWatchOptions
    * throws is logged.
    */
   readonly onChange: (rows: ClusterRows) => void;
-  /** Milliseconds over which changes are gathered, 100 by default. */
+  /**
+   * Milliseconds between two tellings at least, 100 by default: changes that come meanwhile are gathered. One that comes
+   * after a pause is told at once, as a pod's ADD may wait for it.
+   */
   readonly gather?: number;
 }
 
@@ -43,6 +46,8 @@ export interface ClusterWatch {
 }
 
 const PODS_PER_PAGE = 500;
+/** Milliseconds after which a change is told, for those that come with it. */
+const AT_ONCE = 3;
 
 /** Starts at once; never throws and never ends by itself. */
 export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
@@ -52,11 +57,16 @@ export function watchCluster(options: ClusterWatchOptions): ClusterWatch {
   const pods = new Kind(place, "Pod", podReader(options.containers ?? true));
   const rows = createTeller(nodes, pods, onChange, logger);
   let cancel: (() => void) | undefined;
+  let toldAt = Number.NEGATIVE_INFINITY;
+  const tell = (): void => {
+    cancel = undefined;
+    rows.tell();
+    // From its end: what takes long leaves time for other things.
+    toldAt = clock.monotonic();
+  };
   const changed = (): void => {
-    cancel ??= clock.setTimeout(() => {
-      cancel = undefined;
-      rows.tell();
-    }, gather);
+    const pause = Math.max(Math.min(AT_ONCE, gather), toldAt + gather - clock.monotonic());
+    cancel ??= clock.setTimeout(tell, pause);
   };
   const start = (kind: Kind, path: string, pageSize: number, fieldSelector?: string): ResourceWatch =>
     watchResource<Reading>({
