@@ -270,6 +270,7 @@ export class Attachments {
     }
     // Others have run since they were found to be nobody's.
     const before = (): void => {
+      if (request.hostPorts.length === 0) return;
       const holder = holderOf(request.hostPorts, ledger.workloads());
       if (holder !== undefined) throw hostPortTaken(holder);
     };

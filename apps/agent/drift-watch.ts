@@ -109,7 +109,8 @@ export function watchDrift(o: DriftWatchOptions): () => void {
     } else if (event.nsid !== undefined) namespaces.add(event.nsid);
     else if (event.link?.startsWith(LINK_PREFIX) && !event.link.startsWith(`${LINK_PREFIX}-`)) {
       links.add(event.link);
-      if (event.kind === "link" && event.change === "gone") podLinks = true;
+      // One that a DEL took has left the plan before.
+      if (event.kind === "link" && event.change === "gone" && o.pods.hasLink(event.link)) podLinks = true;
     } else {
       const isOwn = event.link === undefined || event.link.startsWith(LINK_PREFIX);
       // Of other nodes and of the fabric, found and lost all the time.

@@ -51,6 +51,12 @@ export class KnownPods {
     return this.#news.next(most);
   }
 
+  /** The uid of its pod, as the API has it if that is known. */
+  uidOf({ podName, podUid }: Workload): string | undefined {
+    if (podName === undefined) return undefined;
+    return this.#byUid.get(podUid ?? "")?.uid ?? podUid;
+  }
+
   /** The workload with its pod's uid as the API has it, if that is known. */
   named(workload: Workload): Workload {
     const uid = this.#byUid.get(workload.podUid ?? "")?.uid;

@@ -1,7 +1,7 @@
 /** The pod side's rows in the plan: one set a workload, made again when the node's context changes. */
 import type { Plan } from "@weft/apply";
 import { attachmentRows } from "@weft/compile";
-import { type NodeContext, type PlanRow, planKey, type Workload, workloadOrigin } from "@weft/model";
+import { type NodeContext, type PlanRow, planKey, type Workload } from "@weft/model";
 import type { KnownPods } from "./known-pods.ts";
 
 export class PodPlan {
@@ -29,6 +29,12 @@ export class PodPlan {
     return [...this.#workloads.values()];
   }
 
+  /** True when the node's end of a workload in the plan has that name. */
+  hasLink(hostLink: string): boolean {
+    for (const w of this.#workloads.values()) if (w.hostLink === hostLink) return true;
+    return false;
+  }
+
   set(workloads: readonly Workload[]): void {
     const put = workloads.flatMap((w) => {
       this.#workloads.set(w.id, w);
@@ -43,7 +49,7 @@ export class PodPlan {
     if (context === undefined) return;
     const renamed = this.workloads().filter((w) => {
       const origin = this.rows(w.id)[0]?.origin;
-      return origin !== undefined && origin.uid !== workloadOrigin(this.#known.named(w)).uid;
+      return origin !== undefined && origin.uid !== this.#known.uidOf(w);
     });
     this.#plan.change(
       renamed.flatMap((w) => this.#compile(w, context)),

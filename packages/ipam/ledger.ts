@@ -66,6 +66,8 @@ class SqliteLedger implements Ledger {
   readonly #remember: number;
   readonly #memory: Memory;
   readonly #former: SqliteFormer;
+  /** By id, of those that were read before: but for its state nothing of one changes. */
+  readonly #read = new Map<string, Workload>();
 
   constructor(path: string, database: Database, bootId: string, options: LedgerOptions) {
     this.path = path;
@@ -167,6 +169,7 @@ class SqliteLedger implements Ledger {
       const entry = this.get(id);
       if (entry === undefined) return false;
       s.dropWorkload.run(id);
+      this.#read.delete(id);
       for (const address of entry.workload.addresses) this.#free(address);
       this.#former.remember(entry.workload, this.#clock.now(), why);
       return true;
@@ -192,7 +195,15 @@ class SqliteLedger implements Ledger {
   }
 
   workloads(): readonly LedgerEntry[] {
-    return this.#statements.rows.all().map((row) => this.#entry(row));
+    const { states, row } = this.#statements;
+    return states.all().map(({ id, state }) => {
+      const known = this.#read.get(id);
+      if (known !== undefined) return { workload: known, state };
+      const entry = this.#entry(row.get(id) as Row);
+      // What is read in the middle of a transaction may never have been.
+      if (!this.#database.inTransaction) this.#read.set(id, entry.workload);
+      return entry;
+    });
   }
 
   #entry(row: Row): LedgerEntry {
@@ -233,7 +244,7 @@ function prepare(db: Database) {
     ofOtherBoot: db.query<{ id: string }, [string]>("SELECT id FROM workload WHERE boot <> ? LIMIT 1"),
 
     row: db.query<Row, [string]>("SELECT * FROM workload WHERE id = ?"),
-    rows: db.query<Row, []>("SELECT * FROM workload ORDER BY number"),
+    states: db.query<Pick<Row, "id" | "state">, []>("SELECT id, state FROM workload ORDER BY number"),
     addWorkload: db.query<void, Row>(
       `INSERT INTO workload (id, state, boot, network, container_id, interface, namespace_path, namespace_identity,
          pod_namespace, pod_name, pod_uid, mac, host_link, since)
