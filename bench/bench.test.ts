@@ -62,6 +62,22 @@ test.skipIf(!ready)(
 );
 
 const SCALE = "scale in little: the agent reads the simulated cluster, and nothing is left";
+
+test.skipIf(!scalable)(
+  scalable ? "ADDs with a pool and without" : "ADDs with a pool and without: needs root and dist/weft",
+  async () => {
+    const child = run("pools", "--pods", "3", "--burst", "3", "--rounds", "1", "--json");
+    const text = await new Response(child.stdout).text();
+    const errors = await new Response(child.stderr).text();
+    expect(await child.exited, errors).toBe(0);
+    const [report] = JSON.parse(text) as [Report];
+    const figure = (name: string) => report.figures.find((f) => f.name === name);
+    expect(figure("ADD burst of 3, p50")?.peer).toBeGreaterThan(0);
+    expect(figure("blocks at the end")?.weft).toBe(1);
+    expect(leftovers(child.pid)).toEqual([]);
+  },
+);
+
 test.skipIf(!scalable)(scalable ? SCALE : `${SCALE}: needs root and dist/weft`, async () => {
   const child = run("scale", "--nodes", "5", "--rounds", "2", "--seconds", "1", "--json");
   const text = await new Response(child.stdout).text();
