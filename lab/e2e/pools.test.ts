@@ -342,6 +342,19 @@ test("a second family added live: pods that start have both, those that run stay
   await allReachAll();
 }, 120_000);
 
+test("a pool in the range of Services is refused, with the reason", async () => {
+  await createObject(client, IP_POOLS, { metadata: { name: "services" }, spec: { cidr: "10.96.8.0/24" } });
+  const condition = await until("the pool is judged", 20_000, async () => {
+    const { status } = (await getObject(client, IP_POOLS, { name: "services" })) as unknown as {
+      status?: { conditions?: { type: string; status: string; reason: string; message: string }[] };
+    };
+    return status?.conditions?.find((c) => c.type === "Ready");
+  });
+  expect(condition).toMatchObject({ status: "False", reason: "OverlapsServiceRange" });
+  expect(condition.message).toContain("10.96.0.0/16 of ServiceCIDR kubernetes");
+  await deleteObject(client, IP_POOLS, { name: "services" });
+});
+
 test("a pool is for the namespaces that it selects", async () => {
   await createObject(client, NAMESPACES, { metadata: { name: "team", labels: { team: "x" } } });
   await makePool("team", "10.203.0.0/24", {

@@ -26,6 +26,7 @@ import type { Watcher } from "./http/watch.ts";
 import { Registry } from "./registry.ts";
 import type { Context, ServiceSettings } from "./resource.ts";
 import { NAMESPACES } from "./resources/plain.ts";
+import { tellServiceRanges } from "./resources/service-cidr.ts";
 import { openDatabase } from "./storage/database.ts";
 import { Store } from "./storage/store.ts";
 import type { Mapping } from "./values.ts";
@@ -75,6 +76,7 @@ export class ApiServer implements Server {
           context: server.context(),
         });
       }
+      await tellServiceRanges(server.store, { dryRun: false, context: server.context() });
       return server;
     } catch (error) {
       await server.stop();

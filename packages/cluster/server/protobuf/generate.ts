@@ -27,7 +27,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
 };
 
 const ROOTS =
-  "core.Namespace core.Node core.Pod core.Service core.ConfigMap core.Secret core.ServiceAccount core.Event apps.Deployment apps.ReplicaSet discovery.EndpointSlice networking.NetworkPolicy coordination.Lease events.Event autoscaling.Scale core.Binding policy.Eviction meta.DeleteOptions".split(
+  "core.Namespace core.Node core.Pod core.Service core.ConfigMap core.Secret core.ServiceAccount core.Event apps.Deployment apps.ReplicaSet discovery.EndpointSlice networking.NetworkPolicy networking.ServiceCIDR coordination.Lease events.Event autoscaling.Scale core.Binding policy.Eviction meta.DeleteOptions".split(
     " ",
   );
 

@@ -14,6 +14,7 @@ import {
 } from "./plain.ts";
 import { PODS } from "./pod.ts";
 import { SERVICES } from "./service.ts";
+import { SERVICE_CIDRS } from "./service-cidr.ts";
 import { DEPLOYMENTS, REPLICA_SETS } from "./workloads.ts";
 
 export const BUILT_IN: readonly Resource[] = [
@@ -32,4 +33,5 @@ export const BUILT_IN: readonly Resource[] = [
   ENDPOINT_SLICES,
   NEW_EVENTS,
   NETWORK_POLICIES,
+  SERVICE_CIDRS,
 ];

@@ -27,6 +27,7 @@ const ROOTS = [
   "V1ReplicaSet",
   "V1EndpointSlice",
   "V1NetworkPolicy",
+  "V1ServiceCIDR",
   "V1Lease",
   "V1CustomResourceDefinition",
   "V1Scale",

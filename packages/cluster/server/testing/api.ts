@@ -46,13 +46,15 @@ export class TestApi {
     return this.#server;
   }
 
-  async start(): Promise<void> {
+  /** Again with other options than at first, if some are given. */
+  async start(options: Partial<ApiServerOptions> = {}): Promise<void> {
     const logger = createLogger((line) => this.logged.push(line));
     this.#server = await ApiServer.start({
       file: this.file,
       logger,
       now: () => this.clock,
       ...this.#options,
+      ...options,
     });
   }
 
