@@ -1,17 +1,12 @@
 /** All resources that are always there: one line each. */
 import type { Resource } from "../resource.ts";
+import { CONFIG_MAPS, SECRETS } from "./data.ts";
 import { DEFINITIONS_RESOURCE } from "./definition.ts";
 import { ENDPOINT_SLICES } from "./endpoint-slice.ts";
 import { EVENTS, NEW_EVENTS } from "./event.ts";
-import {
-  CONFIG_MAPS,
-  LEASES,
-  NAMESPACES,
-  NETWORK_POLICIES,
-  NODES,
-  SECRETS,
-  SERVICE_ACCOUNTS,
-} from "./plain.ts";
+import { NETWORK_POLICIES } from "./network-policy.ts";
+import { NODES } from "./node.ts";
+import { LEASES, NAMESPACES, SERVICE_ACCOUNTS } from "./plain.ts";
 import { PODS } from "./pod.ts";
 import { SERVICES } from "./service.ts";
 import { SERVICE_CIDRS } from "./service-cidr.ts";
