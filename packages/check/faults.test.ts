@@ -44,7 +44,7 @@ describe("a fault is found in exactly the pairs it breaks", () => {
           "no route (ENETUNREACH), says node1 (10.0.0.1)",
         );
       }
-      expect(failure(report, "default/c", "default/a", "tcp").message).toBe("timed out after 250 ms");
+      expect(failure(report, "default/c", "default/a", "tcp").message).toBe("timed out after 1 s");
       expect(failure(report, "default/c", "node1", "udp").message).toBe(
         "node1 got the packet but cannot answer: no route (ENETUNREACH)",
       );
@@ -62,7 +62,7 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       ip("node1", "neighbour del 10.0.0.2 dev eth0");
       const report = await checkNetwork(input, FAST);
       expect(failed(report)).toEqual(across("node1 a b", "node2 c d", "4t 4u"));
-      expect(failure(report, "default/a", "default/c", "tcp").message).toBe("timed out after 250 ms");
+      expect(failure(report, "default/a", "default/c", "tcp").message).toBe("timed out after 1 s");
       expect(failure(report, "default/c", "default/a", "udp").message).toBe(
         "the packet arrived, its answer did not within 250 ms",
       );
@@ -102,7 +102,7 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       expect(failed(report)).toEqual(
         [...across("node1 a b", "c d", "4t 4u"), ...across("c", "d", "4t 4u")].sort(),
       );
-      expect(failure(report, "default/a", "default/c", "tcp").message).toBe("timed out after 250 ms");
+      expect(failure(report, "default/a", "default/c", "tcp").message).toBe("timed out after 1 s");
     }));
 
   test("a drop of forwarded TCP", () =>

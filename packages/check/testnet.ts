@@ -188,7 +188,7 @@ function run(argv: string[], lines: readonly string[]): void {
 }
 
 /** Long enough for a loaded machine, and short enough for a test of what never answers. */
-export const FAST: CheckOptions = { timeoutMs: 250 };
+export const FAST: CheckOptions = { timeoutMs: 1000 };
 
 /** Runs the work on two nodes with two pods each, and removes them whatever happens. */
 export async function withNetwork(work: (network: TestNetwork) => Promise<void>): Promise<void> {
