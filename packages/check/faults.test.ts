@@ -64,7 +64,7 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       expect(failed(report)).toEqual(across("node1 a b", "node2 c d", "4t 4u"));
       expect(failure(report, "default/a", "default/c", "tcp").message).toBe("timed out after 1 s");
       expect(failure(report, "default/c", "default/a", "udp").message).toBe(
-        "the packet arrived, its answer did not within 250 ms",
+        "the packet arrived, its answer did not within 1 s",
       );
     }));
 
