@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Failure } from "../errors.ts";
+import { apiVersionOf } from "../resource.ts";
+import { BUILT_IN } from "../resources/index.ts";
 import { decodeProtobuf } from "./decode.ts";
+import { ROOTS, typeOf } from "./types.ts";
 
 /** A small encoder of the wire format: what the decoder is held against. */
 type Part = readonly [number, string | number | bigint | Uint8Array | readonly Part[]];
@@ -274,4 +277,12 @@ describe("objects in protobuf", () => {
       }),
     );
   });
+});
+
+test("every resource of the server's own has its fields, but definitions, which clients send as JSON", () => {
+  for (const resource of BUILT_IN.filter(({ kind }) => kind !== "CustomResourceDefinition")) {
+    const name = `${apiVersionOf(resource)} ${resource.kind}`;
+    const fields = [...typeOf(ROOTS[name] ?? "").values()].map((field) => field.name);
+    expect([name, fields]).toEqual([name, expect.arrayContaining(["metadata"])]);
+  }
 });

@@ -26,6 +26,7 @@ export const ROOTS: Readonly<Record<string, string>> = {
   "apps/v1 ReplicaSet": "apps.ReplicaSet",
   "discovery.k8s.io/v1 EndpointSlice": "discovery.EndpointSlice",
   "networking.k8s.io/v1 NetworkPolicy": "networking.NetworkPolicy",
+  "networking.k8s.io/v1 ServiceCIDR": "networking.ServiceCIDR",
   "coordination.k8s.io/v1 Lease": "coordination.Lease",
   "events.k8s.io/v1 Event": "events.Event",
   "autoscaling/v1 Scale": "autoscaling.Scale",
