@@ -22,6 +22,12 @@ export const labelFault = (text: string): string | undefined =>
       "end with an alphanumeric character (e.g. 'my-name')",
   );
 
+/** Why the text is no RFC 1035 label, which begins with a letter, or undefined when it is one. */
+export const label1035Fault = (text: string): string | undefined =>
+  labelFault(text) === undefined && !/^\d/.test(text)
+    ? undefined
+    : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
 /** Why the text is no RFC 1123 subdomain (at most 253 characters), or undefined when it is one. */
 export const subdomainFault = (text: string): string | undefined =>
   form(

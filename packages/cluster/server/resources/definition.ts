@@ -1,6 +1,6 @@
 /** CustomResourceDefinitions: defaults and checks of a definition. What it defines is in custom.ts. */
 import { describeError } from "@weft/base";
-import { labelFault, subdomainFault } from "../../names.ts";
+import { label1035Fault, labelFault, subdomainFault } from "../../names.ts";
 import { below, type Faults } from "../faults.ts";
 import { builtIn, column } from "../resource.ts";
 import { customCheck } from "../schema/check.ts";
@@ -126,14 +126,8 @@ function validateNames(object: ApiObject, spec: Mapping, faults: Faults): void {
   }
 }
 
-/** A label that begins with a letter. */
-const versionFault = (name: string): string | undefined =>
-  /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)
-    ? undefined
-    : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name', or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-
 function validateVersion(version: Mapping, path: string, faults: Faults): void {
-  faults.form(`${path}.name`, version["name"], versionFault);
+  faults.form(`${path}.name`, version["name"], label1035Fault);
   const schema = at(version, "schema", "openAPIV3Schema");
   const field = `${path}.schema.openAPIV3Schema`;
   if (!isMap(schema)) {

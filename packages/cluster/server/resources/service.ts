@@ -1,5 +1,5 @@
 /** Services: defaults, checks, columns. Their addresses and node ports are allocated in service-allocation.ts. */
-import { labelFault, subdomainFault } from "../../names.ts";
+import { label1035Fault, labelFault, subdomainFault } from "../../names.ts";
 import type { Faults } from "../faults.ts";
 import { builtIn, column } from "../resource.ts";
 import { AGE, joined, selectorText } from "../table/cells.ts";
@@ -26,7 +26,7 @@ export const SERVICES = builtIn({
   categories: ["all"],
   namespaced: true,
   status: true,
-  nameFault: serviceNameFault,
+  nameFault: label1035Fault,
   fields: { "spec.clusterIP": "", "spec.type": "" },
   columns: [
     column.name,
@@ -52,12 +52,6 @@ export const SERVICES = builtIn({
   },
   release: releaseAll,
 });
-
-/** A Service's name is a label of DNS that begins with a letter (RFC 1035). */
-function serviceNameFault(name: string): string | undefined {
-  if (labelFault(name) === undefined && !/^\d/.test(name)) return undefined;
-  return "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-}
 
 function defaultService(spec: Mapping): void {
   setDefault(spec, "type", "ClusterIP");
