@@ -204,8 +204,7 @@ export class Attachments {
     // From here to the lease nothing else runs: whoever comes next finds these ports held.
     for (;;) {
       refuseIfGone(signal);
-      if (request.hostPorts.length === 0) break;
-      const holder = holderOf(request.hostPorts, ledger.workloads());
+      const holder = this.#holder(request);
       if (holder === undefined) break;
       await this.#waitFor(holder, request, until);
     }
@@ -270,11 +269,15 @@ export class Attachments {
     }
     // Others have run since they were found to be nobody's.
     const before = (): void => {
-      if (request.hostPorts.length === 0) return;
-      const holder = holderOf(request.hostPorts, ledger.workloads());
+      const holder = this.#holder(request);
       if (holder !== undefined) throw hostPortTaken(holder);
     };
     return pools.lease({ request: wanted, pod: request, before }, signal);
+  }
+
+  /** Who has a port that is asked for. Most ask for none: the ledger is not read for them. */
+  #holder({ hostPorts }: AddRequest): Holder | undefined {
+    return hostPorts.length === 0 ? undefined : holderOf(hostPorts, this.#o.ledger.workloads());
   }
 
   /** Releases the holder of a port if that is left over; else waits a little, or throws when the time is up. */

@@ -51,16 +51,15 @@ export class KnownPods {
     return this.#news.next(most);
   }
 
-  /** The uid of its pod, as the API has it if that is known. */
-  uidOf({ podName, podUid }: Workload): string | undefined {
-    if (podName === undefined) return undefined;
+  /** The uid of its pod: as the API has it if that is known, else as the runtime does. */
+  uidOf({ podUid }: Pick<Workload, "podUid">): string | undefined {
     return this.#byUid.get(podUid ?? "")?.uid ?? podUid;
   }
 
   /** The workload with its pod's uid as the API has it, if that is known. */
   named(workload: Workload): Workload {
-    const uid = this.#byUid.get(workload.podUid ?? "")?.uid;
-    return uid === undefined || uid === workload.podUid ? workload : { ...workload, podUid: uid };
+    const podUid = this.uidOf(workload);
+    return podUid === workload.podUid ? workload : { ...workload, podUid };
   }
 
   /** True when the API answers and has no such pod. A runtime that gives no uid is asked by name. */

@@ -48,6 +48,7 @@ export class PodPlan {
     const context = this.#context;
     if (context === undefined) return;
     const renamed = this.workloads().filter((w) => {
+      if (w.podName === undefined) return false;
       const origin = this.rows(w.id)[0]?.origin;
       return origin !== undefined && origin.uid !== this.#known.uidOf(w);
     });
