@@ -1,7 +1,7 @@
 /** The cache against the real API server: what answers and events tell, in whatever order they come. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { silentLogger, systemClock } from "@weft/base";
-import { PODS } from "@weft/cluster/client";
+import { type ApiClient, type ApiRequest, PODS } from "@weft/cluster/client";
 import { Cache } from "./cache.ts";
 import type { PodObject } from "./objects.ts";
 import { startCluster, type TestCluster } from "./testing/cluster.ts";
@@ -85,4 +85,41 @@ test("what is assumed gives way to what is told", async () => {
   // Too late: the watch has told more since.
   cache.assume({ ...pod, spec: { ...pod.spec, nodeName: "node1" } });
   expect(cache.get("default/c")?.spec.nodeName).toBeUndefined();
+});
+
+test("what is made while the first list is on its way stays, and what the list no longer has goes", async () => {
+  const gone = await make("gone");
+  const { client } = cluster;
+  const listed = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const slow: ApiClient = {
+    server: client.server,
+    namespace: client.namespace,
+    close() {},
+    stream: (request) => client.stream(request),
+    asked: (request) => client.asked(request),
+    request: async <T>(request: ApiRequest): Promise<T> => {
+      const answer = await client.request<T>(request);
+      listed.resolve();
+      await release.promise;
+      return answer;
+    },
+  };
+  await cluster.request("DELETE", `${PATH}/gone`);
+  const late = new Cache<PodObject>(PODS, { client: slow, clock: systemClock, logger: silentLogger });
+  const ready = late.start();
+  await listed.promise;
+  late.put(gone);
+  late.put(await make("made"));
+  release.resolve();
+  await ready;
+  try {
+    expect(late.get("default/gone")).toBeUndefined();
+    expect(late.get("default/made")?.metadata.name).toBe("made");
+    // And its events count.
+    await label("made", "1");
+    await cluster.until("the event is told", () => late.get("default/made")?.metadata.labels?.["n"] === "1");
+  } finally {
+    await late.stop();
+  }
 });

@@ -52,8 +52,12 @@ export class Cache<T extends ApiObject> {
       decode: (object: KubernetesObject) => object as T,
       clock,
       logger,
-      onChange: ({ reset, changes }) => {
-        if (reset) this.#replace(changes.flatMap(({ after }) => after ?? []));
+      onChange: ({ reset, changes, version }) => {
+        if (reset)
+          this.#replace(
+            changes.flatMap(({ after }) => after ?? []),
+            Number(version),
+          );
         else for (const { before, after } of changes) this.#told(before, after);
       },
     });
@@ -106,9 +110,12 @@ export class Cache<T extends ApiObject> {
     await this.#watch?.stop();
   }
 
-  #replace(objects: readonly T[]): void {
+  /** What was written while the list was on its way is not in it, and not gone either. */
+  #replace(objects: readonly T[], version: number): void {
     const keys = new Set(objects.map(({ metadata }) => keyOf(metadata)));
-    for (const held of this.all()) if (!keys.has(keyOf(held.metadata))) this.#unset(held);
+    for (const held of this.all()) {
+      if (!keys.has(keyOf(held.metadata)) && versionOf(held) <= version) this.#unset(held);
+    }
     for (const object of objects) this.#set(object);
   }
 

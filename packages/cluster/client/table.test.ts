@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { intoTable, type RowBatch, type RowTable } from "./index.ts";
+import { intoTable, type RowTable } from "./index.ts";
 
 interface Row {
   readonly key: string;
@@ -76,8 +76,7 @@ test("after any batches the table has the rows that are held", () => {
         else held.set(key, after);
         const reset = chance === 9;
         const all = [...held].map(([k, now]) => ({ key: k, before: undefined, after: now }));
-        const batch: RowBatch<Row> = { reset, changes: reset ? all : [{ key, before, after }] };
-        take(batch);
+        take({ reset, changes: reset ? all : [{ key, before, after }] });
       }
       expect(new Map([...rows].sort())).toEqual(
         new Map([...held.values()].map((r) => [r.key, r] as const).sort()),

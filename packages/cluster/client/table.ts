@@ -11,7 +11,9 @@ export interface RowTable<Row> {
 }
 
 /** An `onChange` that keeps `table` equal to what is watched, one commit a batch. Nobody else may write to it. */
-export function intoTable<Row>(table: RowTable<Row>): (batch: RowBatch<Row>) => void {
+export function intoTable<Row>(
+  table: RowTable<Row>,
+): (batch: Pick<RowBatch<Row>, "reset" | "changes">) => void {
   return ({ reset, changes }) =>
     table.database.write(() => {
       if (reset) {

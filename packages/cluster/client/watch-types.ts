@@ -7,6 +7,8 @@ export interface RowBatch<Row> {
   /** These are all the rows, each without `before`: what was told earlier counts no more. The first batch is one. */
   readonly reset: boolean;
   readonly changes: readonly RowChange<Row>[];
+  /** The collection's resourceVersion that the rows are of: what was written since may be missing. "" without a list. */
+  readonly version: string;
 }
 
 export interface ResourceWatchOptions<Row> {

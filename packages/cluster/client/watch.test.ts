@@ -51,9 +51,10 @@ describe("list and watch", () => {
   });
 
   test("an empty list is a batch too", async () => {
-    const { watch, batches } = await start(new FakeApi());
+    const api = new FakeApi();
+    const { watch, batches } = await start(api);
     await watch.ready;
-    expect(batches).toEqual([{ reset: true, changes: [] }]);
+    expect(batches).toEqual([{ reset: true, changes: [], version: String(api.version) }]);
   });
 
   test("selectors go to the server", async () => {
@@ -425,7 +426,7 @@ describe("a kind that the server may not know", () => {
       onStatus: () => void told++,
     });
     await watch.ready;
-    expect(batches).toEqual([{ reset: true, changes: [] }]);
+    expect(batches).toEqual([{ reset: true, changes: [], version: "" }]);
     await until(() => watch.status().lists > 3);
     expect(watch.status()).toMatchObject({
       state: "absent",

@@ -196,7 +196,7 @@ class Reflector<Row> implements ResourceWatch {
       },
     );
     const changes = replacement.finish(version);
-    this.#tell(changes);
+    this.#tell(changes, version);
     this.#version = version;
     this.#synced = true;
     this.#absences = 0;
@@ -213,7 +213,7 @@ class Reflector<Row> implements ResourceWatch {
       return true;
     }
     try {
-      this.#tell(this.#held.replacement().finish(""));
+      this.#tell(this.#held.replacement().finish(""), "");
     } catch {
       // Told again with the next look: the batch was not taken over.
       return true;
@@ -317,7 +317,7 @@ class Reflector<Row> implements ResourceWatch {
         if (change !== undefined) changes.push(change);
       }
     } finally {
-      if (changes.length > 0) this.#tell(changes);
+      if (changes.length > 0) this.#tell(changes, this.#version ?? "");
     }
   }
 
@@ -349,12 +349,12 @@ class Reflector<Row> implements ResourceWatch {
     if (this.#version === undefined || !isOlder(version, this.#version)) this.#version = version;
   }
 
-  #tell(changes: readonly RowChange<Row>[]): void {
+  #tell(changes: readonly RowChange<Row>[], version: string): void {
     const reset = this.#incomplete;
     if (!reset && changes.length === 0) return;
     this.#incomplete = true;
     try {
-      this.#options.onChange({ reset, changes: reset ? this.#held.all() : changes });
+      this.#options.onChange({ reset, changes: reset ? this.#held.all() : changes, version });
     } catch (cause) {
       this.#version = undefined;
       throw new WeftError("internal", "the rows could not be taken over", {
