@@ -71,8 +71,13 @@ export async function labUp(asked: LabOptions, io: LabIo, settings: UpOptions = 
         io.write(`\nlab "${options.name}" is ready (${seconds} s)\n`);
         return 0;
       }
+      const { base } = labPaths(options.name);
       io.write(
-        `\nlab "${options.name}" is not ready after ${seconds} s; see ${labPaths(options.name).base}\n`,
+        [
+          `\nlab "${options.name}" is not ready after ${seconds} s:`,
+          ...faults.map((fault) => `  ${fault}`),
+          `What its processes said is in ${base}/*.log and ${base}/nodes/*/agent.log.\n`,
+        ].join("\n"),
       );
       return 1;
     } catch (error) {

@@ -1,8 +1,8 @@
 /**
  * Runs every test and counts them together: types, format and lint, then each room's tests in a process of its
  * own, so that a crash in one room takes no other's results along. Two rooms run at a time: most of what they do
- * is to wait for something. A room that hangs is ended and counts as a failure. Failures are told once more, in short, below "-- what failed". The last line is "N passed, N failed",
- * with ", N skipped" behind it if any were.
+ * is to wait for something. A room that hangs is ended and counts as a failure. Failures are told once more, in
+ * short, below "-- what failed". The last line is "N passed, N failed", with ", N skipped" behind it if any were.
  *
  *   bun run scripts/test.ts [PATH...]   only the tests in these files or below these directories
  *
@@ -23,8 +23,9 @@ const LONG = ["apps/agent/", "lab/"];
 const TEST_MS = 120_000;
 /** What a group gets between being asked to end and being ended. */
 const GRACE_MS = 3000;
-/** Lines of a failure in the list at the end; its room's output has all of them. */
-const SHORT = 25;
+/** Lines of a failure in the list at the end, its first and its last ones; its room's output has all of them. */
+const FIRST = 8;
+const LAST = 32;
 
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 const scratch = mkdtempSync(join(tmpdir(), "weft-test-"));
@@ -33,14 +34,17 @@ const running = new Set<Bun.Subprocess>();
 let runs = 0;
 
 function remember(title: string, said: string): void {
-  const lines = said.split("\n");
-  const short = lines.length > SHORT ? [...lines.slice(0, SHORT), "..."] : lines;
-  failures.push([title, ...short.filter((l) => l.trim() !== "").map((l) => `    ${l}`)].join("\n"));
+  const lines = said.split("\n").filter((line) => line.trim() !== "");
+  const short =
+    lines.length > FIRST + LAST + 1
+      ? [...lines.slice(0, FIRST), `... ${lines.length - FIRST - LAST} lines ...`, ...lines.slice(-LAST)]
+      : lines;
+  failures.push([title, ...short.map((line) => `    ${line}`)].join("\n"));
 }
 
 /** The last lines of an output. */
 function tail(output: string): string {
-  return output.trimEnd().split("\n").slice(-SHORT).join("\n");
+  return output.trimEnd().split("\n").slice(-LAST).join("\n");
 }
 
 function endGroup(child: Bun.Subprocess, signal: NodeJS.Signals): void {

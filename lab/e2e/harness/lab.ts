@@ -22,8 +22,26 @@ export class Lab {
 
   async upOk(): Promise<number> {
     const done = await this.up();
-    ok(done, `lab up ${this.words.join(" ")}`);
+    if (done.code !== 0) {
+      throw new Error(`lab up ${this.words.join(" ")}: exit code ${done.code}\n${await this.#story(done)}`);
+    }
     return done.ms;
+  }
+
+  /** What a lab that is not ready says of itself: the command's last words, and those of all who run in it. */
+  async #story({ stdout, stderr }: Done): Promise<string> {
+    const logs = [
+      ...new Bun.Glob("**/*.log").scanSync({ cwd: `/run/weft-lab/${this.name}`, absolute: true }),
+    ];
+    const ends = logs
+      .filter((file) => !file.includes("/logs/"))
+      .flatMap((file) => [`-- ${file}`, ...readFileSync(file, "utf8").trimEnd().split("\n").slice(-4)]);
+    const nodes = (await this.condition().catch(() => undefined))?.nodes ?? [];
+    return [
+      ...ends,
+      ...nodes.map((node) => JSON.stringify(node)),
+      ...`${stdout}\n${stderr}`.trimEnd().split("\n").slice(-12),
+    ].join("\n");
   }
 
   down(): Promise<Done> {
