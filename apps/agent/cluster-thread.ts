@@ -3,7 +3,7 @@
  * compiling them takes as long as it takes; nothing with a deadline runs here. It knows no kernel: facts of the
  * underlay come in as rows, facts for the plan go out as rows.
  */
-import { createLogger, describeError } from "@weft/base";
+import { describeError } from "@weft/base";
 import { watchSettings } from "@weft/cluster";
 import { createFabric, type Fact } from "@weft/compile";
 import type { Settings, UnderlayLink } from "@weft/model";
@@ -13,6 +13,7 @@ import { type ClusterRows, type SourceListener, type SourceWatch, watchSource } 
 import { LastSettings } from "./last-settings.ts";
 import type { FromCluster, KeyedFact, PoolsToCluster, ToCluster } from "./messages.ts";
 import { step } from "./steps.ts";
+import { threadLogger } from "./thread-logger.ts";
 
 declare const self: Worker;
 
@@ -21,8 +22,7 @@ const fabric = createFabric((error, where) =>
   post({ type: "log", level: "error", message: `${where}: ${error}` }),
 );
 
-/** Lines of whatever runs in this thread; the main thread adds the time. */
-const threadLogger = createLogger((line) => post({ type: "log", level: "info", message: line.slice(25) }));
+const logger = threadLogger((level, message) => post({ type: "log", level, message }));
 
 let source: SourceWatch | undefined;
 /** Of the underlay, as it was told last. */
@@ -98,7 +98,7 @@ function start(message: Extract<ToCluster, { type: "start" }>): void {
     });
     const state = (text: string): void => post({ type: "source-state", state: text });
     const pods: SourceListener["pods"] = (known, current) => post({ type: "pods", pods: known, current });
-    source = watchSource(message.source, message.node, { rows, state, pods, pools: post }, threadLogger);
+    source = watchSource(message.source, message.node, { rows, state, pods, pools: post }, logger);
   });
 }
 

@@ -2,21 +2,17 @@
  * The services thread: a worker that reads services, compiles them and brings them into the kernel, all of it here, so
  * that neither thirty thousand services nor a transaction of all their elements ever makes an ADD wait.
  */
-import { createLogger, describeError, systemClock } from "@weft/base";
+import { describeError, systemClock } from "@weft/base";
 import { openKernel } from "@weft/kernel";
 import { ServicesEngine } from "./services/engine.ts";
 import type { FromServices, ToServices } from "./services/messages.ts";
+import { threadLogger } from "./thread-logger.ts";
 
 declare const self: Worker;
 
 const post = (message: FromServices): void => self.postMessage(message);
 
-/** Lines of this thread; the main thread adds the time. */
-const logger = createLogger((line) => {
-  const level = /^\S+ (\S+)/.exec(line)?.[1];
-  const known = level === "warn" || level === "error" ? level : "info";
-  post({ type: "log", level: known, message: line.slice(31) });
-});
+const logger = threadLogger((level, message) => post({ type: "log", level, message }));
 
 let engine: ServicesEngine | undefined;
 
