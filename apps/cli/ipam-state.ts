@@ -33,6 +33,9 @@ import { type IpBlock, NETWORK_LABEL, type NodeAddresses } from "@weft/model";
 import { SOCKET_PATH } from "@weft/plugin-weft";
 import { type AgentAddress, askAgent, findAgents, labName, type Where } from "./agent-client.ts";
 
+/** As long as agents are given. */
+const API_ANSWER_MS = 10_000;
+
 export interface IpamWhere extends Where {
   readonly kubeconfig?: string;
   readonly context?: string;
@@ -91,7 +94,9 @@ const apiClient = ({ kubeconfig, context }: IpamWhere): ApiClient =>
       ...(context === undefined ? {} : { context }),
     }),
     userAgent: `weft-ipam/${VERSION}`,
-    retries: 1,
+    // Somebody waits at a terminal; what agents say is shown also without the API.
+    retries: 0,
+    timeout: API_ANSWER_MS,
   });
 
 function apiOrNothing(where: IpamWhere): ApiClient | undefined {

@@ -178,6 +178,17 @@ describe("requests", () => {
     ]);
   });
 
+  test("the client's own limit holds for requests that have none", async () => {
+    const api = new FakeApi();
+    api.intercept = () => new Promise<Response>(() => {});
+    const clock = new FakeClock();
+    const c = directClient(api, { clock, retries: 0, timeout: 10_000 });
+    const late = rejection(c.request({ path: "/x" }));
+    await settle();
+    clock.advance(10_000);
+    expect((await late).message).toBe("http://api.test: no answer within 10 s");
+  });
+
   test("a token that was renewed after a 401 is used at once; one that stays refused is told", async () => {
     const api = new FakeApi();
     let token = "old";

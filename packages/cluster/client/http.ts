@@ -39,7 +39,7 @@ export interface ApiRequest {
   /** application/json by default; patches have types of their own. */
   readonly contentType?: string;
   readonly signal?: AbortSignal;
-  /** Milliseconds until the answer is complete, or, of a stream, until it begins: 30,000 by default. */
+  /** Milliseconds until the answer is complete, or, of a stream, until it begins; the client's number by default. */
   readonly timeout?: number;
   /** Doing it twice is doing it once. GET is; others only if this says so. */
   readonly idempotent?: boolean;
@@ -70,6 +70,8 @@ export interface ClientOptions {
   readonly rateLimit?: RateLimit;
   /** Retries of one request at most, 3 by default. */
   readonly retries?: number;
+  /** Milliseconds that a request may take which does not say so itself, 30,000 by default. */
+  readonly timeout?: number;
   /** Between retries: 200 ms, doubling to 5 s by default. */
   readonly backoff?: Backoff;
   readonly userAgent?: string;
@@ -184,7 +186,7 @@ class FetchClient implements ApiClient {
     const trust = credentials.trust();
     const identity = await credentials.identity(request.signal);
     this.#lastIdentity = identity;
-    const timeout = request.timeout ?? TIMEOUT;
+    const timeout = request.timeout ?? this.#options.timeout ?? TIMEOUT;
     const late = (): WeftError =>
       new WeftError("timeout", `${this.server}: no answer within ${timeout / 1000} s`, {
         object: describe(request),
