@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { createLogger, FakeClock, isNotFound, silentLogger, WeftError } from "@weft/base";
+import { createLogger, FakeClock, isExists, isNotFound, silentLogger, WeftError } from "@weft/base";
 import { KeyQueue, type KeyQueueOptions, type Look } from "./key-queue.ts";
 
 /** Lets everything run that waits for nothing. */
@@ -136,6 +136,44 @@ test("times between tries are the user's; a failure that is final is not tried a
   expect(at).toEqual([0, 2000, 4000, 6000]);
   expect(lines).toHaveLength(4);
   expect(lines[0]).toContain("controller=t object=a error=no");
+});
+
+test("a failure that is expected is told once it goes on and on, of that key alone", async () => {
+  const lines: string[] = [];
+  let fails = true;
+  const { queue, clock } = start(
+    async (key) => {
+      if (key === "stuck" && fails) throw new WeftError("exists", "it is there");
+      return undefined;
+    },
+    {
+      retry: { first: 10, cap: 10 },
+      isExpected: isExists,
+      logger: createLogger((line) => lines.push(line)),
+    },
+  );
+  queue.start();
+  const tries = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      queue.add("fine");
+      await settle();
+      clock.advance(10);
+    }
+    await settle();
+  };
+  queue.add("stuck");
+  await tries(7);
+  expect(lines).toEqual([]);
+  await tries(2);
+  expect(lines).toHaveLength(2);
+  expect(lines[0]).toContain('controller=t object=stuck error="it is there"');
+  // A success begins a new count.
+  fails = false;
+  await tries(1);
+  fails = true;
+  queue.add("stuck");
+  await tries(7);
+  expect(lines).toHaveLength(2);
 });
 
 test("the first key waits for others, and those that come meanwhile for nothing", async () => {

@@ -16,7 +16,7 @@ export interface KeyQueueOptions {
   readonly gather?: number;
   /** Without jitter; from 20 milliseconds to 10 seconds by default. */
   readonly retry?: Backoff;
-  /** True for failures that are no news: somebody else was first. */
+  /** True for failures that are no news: somebody else was first. Many in a row for one key are news all the same. */
   readonly isExpected?: (error: unknown) => boolean;
   /** True for failures that end it: there is nothing to look at any more. */
   readonly isFinal?: (error: unknown) => boolean;
@@ -27,6 +27,8 @@ export interface KeyQueueOptions {
 }
 
 const RETRY: Backoff = { first: 20, cap: 10_000 };
+/** Failures of a key in a row that may be expected: who was outrun that often is not outrun, but wrong about what there is. */
+const EXPECTED_AT_MOST = 8;
 
 export class KeyQueue {
   readonly #o: KeyQueueOptions;
@@ -144,7 +146,8 @@ export class KeyQueue {
     }
     const failures = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, failures);
-    if (isExpected?.(error) !== true && !this.#ended) {
+    const expected = failures <= EXPECTED_AT_MOST && isExpected?.(error) === true;
+    if (!expected && !this.#ended) {
       logger.warn("will be tried again", { controller: name, object: key, error: describeError(error) });
     }
     this.later(key, backoffDelay(failures, retry));
