@@ -47,3 +47,12 @@ test("the system's clock goes on and runs its timers", async () => {
   expect(systemClock.monotonic()).toBeGreaterThan(before);
   expect(Math.abs(systemClock.now() - Date.now())).toBeLessThan(1000);
 });
+
+test.each([2 ** 31 - 1, 2 ** 31, 2_147_483_647_000, Number.POSITIVE_INFINITY])(
+  "the system's clock does not run at once what is to wait for %d ms",
+  async (ms) => {
+    const cancel = systemClock.setTimeout(() => expect.unreachable(), ms);
+    await Bun.sleep(20);
+    cancel();
+  },
+);

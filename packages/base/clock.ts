@@ -4,15 +4,23 @@ export interface Clock {
   now(): number;
   /** Milliseconds from a fixed point, never going back. */
   monotonic(): number;
+  /** Of any length: the platform's own runs at once what is to wait for more than 24.8 days. */
   setTimeout(fn: () => void, ms: number): () => void;
 }
+
+/** The longest wait of the platform's timers, in milliseconds. */
+const LONGEST = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   setTimeout(fn, ms) {
-    const t = setTimeout(fn, ms);
-    return () => clearTimeout(t);
+    let timer: ReturnType<typeof setTimeout>;
+    const wait = (left: number): void => {
+      timer = left > LONGEST ? setTimeout(() => wait(left - LONGEST), LONGEST) : setTimeout(fn, left);
+    };
+    wait(ms);
+    return () => clearTimeout(timer);
   },
 };
 
