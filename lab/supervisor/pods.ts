@@ -89,7 +89,11 @@ export class Pods {
   async #settle(key: string, slot: Slot): Promise<void> {
     // So that `settling` is set by the time it is cleared below.
     await null;
-    while (!this.#hurry.signal.aborted && (await this.#step(key, slot)));
+    let seen: PodObject | undefined;
+    do {
+      seen = slot.wanted;
+      // What is told between the end of a step and here has found `settling` set, and counts on this.
+    } while (!this.#hurry.signal.aborted && ((await this.#step(key, slot)) || slot.wanted !== seen));
     slot.settling = undefined;
     if (slot.runner === undefined && slot.wanted === undefined) this.#slots.delete(key);
     this.#options.changed(key);
