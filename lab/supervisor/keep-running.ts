@@ -164,7 +164,7 @@ export class KeepRunning {
 }
 
 /** What a command has left running ends with it, as everything in a container does. */
-function endGroup(leader: number): void {
+export function endGroup(leader: number): void {
   try {
     process.kill(-leader, "SIGKILL");
   } catch {

@@ -63,6 +63,16 @@ test("commands have the pod's network and the container's environment", async ()
   expect((await ask({ exec: {} })).ok).toBe(false);
 });
 
+test("what a command has left running holds up nobody", async () => {
+  const run = (script: string, ms?: number) =>
+    ask({ exec: { command: ["bash", "-c", script] } }, "127.0.0.1", ms);
+  expect((await run("sleep 60; true", 200)).message).toContain("timed out");
+  expect((await run("sleep 60 & wait", 200)).message).toContain("timed out");
+  const { ok, message } = await run("setsid sleep 60 & echo $!; exit 3");
+  process.kill(Number(message), "SIGKILL");
+  expect(ok).toBe(false);
+});
+
 test("what the lab does not have is a failure that says so", async () => {
   expect((await ask({ grpc: {} })).message).toContain("httpGet, tcpSocket and exec only");
   expect(inNetns(namespace.fd, () => true)).toBe(true);

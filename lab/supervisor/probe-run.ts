@@ -4,6 +4,7 @@
  * happens in this thread's own, since a socket stays where it was made.
  */
 import { describeError, familyOf, parseIp } from "@weft/base";
+import { OutputCollector } from "@weft/cni/runtime";
 import { inNetns, spawnIn } from "@weft/kernel/netns";
 import {
   closeFd,
@@ -19,6 +20,7 @@ import {
   SOL_SOCKET,
 } from "@weft/kernel/sys";
 import type { Container, Handler } from "../controllers/objects.ts";
+import { endGroup } from "./keep-running.ts";
 import { portOf } from "./probe-state.ts";
 
 export interface ProbePlace {
@@ -36,6 +38,8 @@ export interface ProbeAnswer {
 }
 
 const LOOK_EVERY_MS = 5;
+/** How long the outputs of a command that has ended may stay open. */
+const LINGER_MS = 200;
 /** Of what a command says in vain, in bytes. */
 const MOST_OUTPUT = 1024;
 
@@ -152,6 +156,7 @@ async function request(
   }
 }
 
+/** Whatever it has started in its group ends with it when the time is over. */
 async function command(argv: readonly string[], place: ProbePlace, timeoutMs: number): Promise<ProbeAnswer> {
   if (argv.length === 0) return { ok: false, message: "there is no command" };
   const child = spawnIn(place.pod, [...argv], {
@@ -159,15 +164,21 @@ async function command(argv: readonly string[], place: ProbePlace, timeoutMs: nu
     stdout: "pipe",
     stderr: "pipe",
     env: { ...place.environment },
-    timeout: timeoutMs,
-    killSignal: "SIGKILL",
+    detached: true,
   });
-  const [out, err] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
+  const outputs = [new OutputCollector(child.stdout), new OutputCollector(child.stderr)];
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    endGroup(child.pid);
+  }, timeoutMs);
   await child.exited;
+  clearTimeout(timer);
+  // What it has left in the background may hold its outputs open for as long as it likes.
+  await Promise.race([Promise.all(outputs.map((o) => o.ended)), Bun.sleep(LINGER_MS)]);
+  for (const output of outputs) output.giveUp();
+  if (late) return { ok: false, message: `command timed out: ${argv.join(" ")}` };
   if (child.exitCode === 0) return { ok: true, message: "" };
-  if (child.signalCode === "SIGKILL") return { ok: false, message: `command timed out: ${argv.join(" ")}` };
-  return { ok: false, message: `${out}${err}`.trim().slice(0, MOST_OUTPUT) || `exit code ${child.exitCode}` };
+  const said = outputs.map((o) => o.text()).join("");
+  return { ok: false, message: said.trim().slice(0, MOST_OUTPUT) || `exit code ${child.exitCode}` };
 }
