@@ -76,6 +76,34 @@ describe("dependents", () => {
     expect(await left()).toEqual([]);
   });
 
+  test("that come to an owner after it has gone go too, as do those that had others", async () => {
+    const [a, b] = [await made(configMap("a")), await made(configMap("b"))];
+    await made(configMap("late"));
+    await made(owned("moved", owner(b)));
+    await api.delete(`${MAPS}/a`);
+    expect(await left()).toEqual(["b", "late", "moved"]);
+    for (const name of ["late", "moved"]) {
+      await api.patch(`${MAPS}/${name}`, "merge", { metadata: { ownerReferences: [owner(a)] } });
+    }
+    expect(await left()).toEqual(["b"]);
+  });
+
+  test("that are let go by others hold up no owner that waits for them", async () => {
+    const [a, b] = [await made(configMap("a")), await made(configMap("b"))];
+    const waiting = { finalizers: ["x.io/wait"] };
+    const blocking = (o: ApiObject): Mapping => ({
+      ownerReferences: [owner(o, { blockOwnerDeletion: true })],
+      ...waiting,
+    });
+    await made(configMap("released", {}, blocking(a)));
+    await made(configMap("yielding", {}, blocking(b)));
+    for (const name of ["a", "b"]) await api.delete(`${MAPS}/${name}`, { propagationPolicy: "Foreground" });
+    expect(await left()).toEqual(["a", "b", "released", "yielding"]);
+    await api.patch(`${MAPS}/released`, "merge", { metadata: { ownerReferences: null } });
+    await api.patch(`${MAPS}/yielding`, "merge", { metadata: { ownerReferences: [owner(b)] } });
+    expect(await left()).toEqual(["released", "yielding"]);
+  });
+
   test("of what was deleted before a restart go after it", async () => {
     const a = await made(configMap("a"));
     await made(owned("child", owner(a)));

@@ -54,7 +54,7 @@ export class Collector {
       for (const page of store.pages(resource.storage)) {
         for (const { key, value } of page) {
           if (!value.includes('"ownerReferences"') && !value.includes('"deletionTimestamp"')) continue;
-          this.#look({ storage: resource.storage, key }, JSON.parse(value) as ApiObject, true);
+          this.#look({ storage: resource.storage, key }, JSON.parse(value) as ApiObject);
         }
       }
     }
@@ -76,10 +76,11 @@ export class Collector {
 
   #heard(change: Change): void {
     if (change.storage.startsWith("internal/")) return;
-    const { storage, key, object, previous } = change;
+    const { storage, key, object } = change;
     const reference: Reference = { storage, key };
     if (!change.deleted) {
-      this.#look(reference, object, previous === undefined || previous.metadata.uid !== object.metadata.uid);
+      this.#look(reference, object);
+      this.#lookAtReleased(change);
       return;
     }
     this.#dependents.forget(reference);
@@ -119,13 +120,26 @@ export class Collector {
     if (object?.metadata.deletionTimestamp !== undefined) this.#add(reference);
   }
 
-  #look(reference: Reference, object: ApiObject, isNew: boolean): void {
+  /** An owner may have gone before it became one: whoever wrote the reference did not know yet. */
+  #look(reference: Reference, object: ApiObject): void {
     const { ownerReferences = [], deletionTimestamp } = object.metadata;
-    this.#dependents.set(
+    const isNews = this.#dependents.set(
       reference,
       ownerReferences.map(({ uid }) => uid),
     );
-    if (deletionTimestamp !== undefined || (isNew && ownerReferences.length > 0)) this.#add(reference);
+    if (deletionTimestamp !== undefined || (isNews && ownerReferences.length > 0)) this.#add(reference);
+  }
+
+  /** Owners that wait for this one need not wait any more. */
+  #lookAtReleased(change: Change): void {
+    if (change.before?.includes('"ownerReferences"') !== true) return;
+    const { ownerReferences = [], namespace } = change.object.metadata;
+    for (const owner of change.previous?.metadata.ownerReferences ?? []) {
+      const holds = ownerReferences.some(
+        ({ uid, blockOwnerDeletion: blocks }) => uid === owner.uid && blocks === owner.blockOwnerDeletion,
+      );
+      if (!holds) this.#addOwner(owner, namespace);
+    }
   }
 
   /** What is to be done follows from the object as it is by then: one that was added twice is looked at once. */

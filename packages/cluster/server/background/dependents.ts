@@ -10,19 +10,19 @@ export class Dependents {
   readonly #byOwner = new Map<string, Map<string, Reference>>();
   readonly #owners = new Map<string, readonly string[]>();
 
-  /** Sets whom an object depends on. */
-  set(reference: Reference, owners: readonly string[]): void {
+  /** Sets whom an object depends on. False when that was known. */
+  set(reference: Reference, owners: readonly string[]): boolean {
     const name = nameOf(reference);
-    const held = this.#owners.get(name);
-    if (held === undefined && owners.length === 0) return;
-    if (held?.join() === owners.join()) return;
+    const held = this.#owners.get(name) ?? [];
+    if (held.join() === owners.join()) return false;
     this.forget(reference);
-    if (owners.length === 0) return;
+    if (owners.length === 0) return true;
     this.#owners.set(name, owners);
     for (const owner of owners) {
       const known = this.#byOwner.get(owner) ?? new Map<string, Reference>();
       this.#byOwner.set(owner, known.set(name, reference));
     }
+    return true;
   }
 
   forget(reference: Reference): void {
