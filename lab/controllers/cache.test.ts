@@ -123,3 +123,19 @@ test("what is made while the first list is on its way stays, and what the list n
     await late.stop();
   }
 });
+
+test("an answer that comes after a list which is newer does not bring back what has gone before", async () => {
+  const answer = await make("short");
+  await cluster.request("DELETE", `${PATH}/short`);
+  const { client } = cluster;
+  const late = new Cache<PodObject>(PODS, { client, clock: systemClock, logger: silentLogger });
+  await late.start();
+  try {
+    late.put(answer);
+    expect(late.get("default/short")).toBeUndefined();
+    late.put(await make("short"));
+    expect(late.get("default/short")?.metadata.uid).not.toBe(answer.metadata.uid);
+  } finally {
+    await late.stop();
+  }
+});

@@ -34,6 +34,8 @@ export class Cache<T extends ApiObject> {
   #watch: ResourceWatch | undefined;
   readonly #objects = new Map<string, T>();
   readonly #byNamespace = new Map<string, Map<string, T>>();
+  /** All up to this version has been told. */
+  #version = 0;
   /** Uids of what has gone last, in order: neither a late event nor a late answer brings it back. */
   readonly #gone = new Set<string>();
   readonly #listeners: Listener<T>[] = [];
@@ -53,11 +55,8 @@ export class Cache<T extends ApiObject> {
       clock,
       logger,
       onChange: ({ reset, changes, version }) => {
-        if (reset)
-          this.#replace(
-            changes.flatMap(({ after }) => after ?? []),
-            Number(version),
-          );
+        this.#version = Number(version);
+        if (reset) this.#replace(changes.flatMap(({ after }) => after ?? []));
         else for (const { before, after } of changes) this.#told(before, after);
       },
     });
@@ -87,9 +86,9 @@ export class Cache<T extends ApiObject> {
     this.#listeners.push(listener);
   }
 
-  /** What the server has answered to a write. */
+  /** What the server has answered to a write. One that is late may be of what has gone since: a list does not tell of that. */
   put(object: ApiObject): void {
-    this.#set(object as T);
+    if (versionOf(object) > this.#version) this.#set(object as T);
   }
 
   /** What an object will be once the watch tells: a pod that was bound to a node. Unless it has told already. */
@@ -111,10 +110,10 @@ export class Cache<T extends ApiObject> {
   }
 
   /** What was written while the list was on its way is not in it, and not gone either. */
-  #replace(objects: readonly T[], version: number): void {
+  #replace(objects: readonly T[]): void {
     const keys = new Set(objects.map(({ metadata }) => keyOf(metadata)));
     for (const held of this.all()) {
-      if (!keys.has(keyOf(held.metadata)) && versionOf(held) <= version) this.#unset(held);
+      if (!keys.has(keyOf(held.metadata)) && versionOf(held) <= this.#version) this.#unset(held);
     }
     for (const object of objects) this.#set(object);
   }
