@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MANAGER, reconcileEndpointSlices } from "./endpoint-slices.ts";
 import type { EndpointSliceObject, PodObject, ServiceObject } from "./objects.ts";
+import { startCluster } from "./testing/cluster.ts";
 import { node, pod, service } from "./testing/objects.ts";
 
 const labels = { app: "web" };
@@ -149,5 +150,31 @@ test("slices of others stay; ours go with the service, its selector, or its type
     going,
   ]) {
     expect(slicesOf(other, [at("a", "10.0.0.1")], both)).toEqual([theirs]);
+  }
+});
+
+test("a slice that is taken from its service is made anew", async () => {
+  const cluster = await startCluster();
+  const path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+  const slices = async (): Promise<EndpointSliceObject[]> => {
+    const query = `?labelSelector=${encodeURIComponent("kubernetes.io/service-name=web")}`;
+    return (await cluster.request<{ items: EndpointSliceObject[] }>("GET", path + query)).items;
+  };
+  try {
+    await cluster.request("POST", "/api/v1/namespaces/default/services", {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "web" },
+      spec: { selector: labels, ports: [{ port: 80 }] },
+    });
+    const [first] = await cluster.until("it is made", async () => {
+      const found = await slices();
+      return found.length === 1 && found;
+    });
+    const taken = `${path}/${first?.metadata.name}`;
+    await cluster.request("PATCH", taken, { metadata: { labels: { "kubernetes.io/service-name": null } } });
+    await cluster.until("it is made anew", async () => (await slices()).length === 1);
+  } finally {
+    await cluster.stop();
   }
 });

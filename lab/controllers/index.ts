@@ -240,10 +240,12 @@ export class Controllers implements Applier {
       services.add(keyOf((after ?? before)?.metadata ?? { name: "" })),
     );
     this.#slices.listen((before, after) => {
-      const slice = after ?? before;
-      const name = slice?.metadata.labels?.[SERVICE_NAME];
-      if (slice !== undefined && name !== undefined && isOurs(slice)) {
-        services.add(`${slice.metadata.namespace}/${name}`);
+      // One that is taken from a service by its labels is missing there.
+      for (const slice of [before, after]) {
+        const name = slice?.metadata.labels?.[SERVICE_NAME];
+        if (slice !== undefined && name !== undefined && isOurs(slice)) {
+          services.add(`${slice.metadata.namespace}/${name}`);
+        }
       }
     });
     this.nodes.listen((before, after) => {
