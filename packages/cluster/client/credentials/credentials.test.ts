@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeClock, hasCode, hintOf } from "@weft/base";
@@ -316,6 +316,21 @@ describe("exec plugins", () => {
     clock.advance(6 * 60_000 + 45_000);
     await credentials.identity();
     expect(await runs()).toBe(3);
+  });
+
+  test("one that takes too long is given up, also when what it has started holds its output", async () => {
+    const pid = join(root, "pid");
+    const user = exec(script(`sleep 100 & echo $! > ${pid}.new; mv ${pid}.new ${pid}`));
+    const clock = new FakeClock();
+    const credentials = kubeconfigCredentials({ path: config({ users: { u: user } }), clock });
+    const refused = rejection(credentials.identity());
+    while (!existsSync(pid)) await Bun.sleep(5);
+    try {
+      clock.advance(60_000);
+      expect((await refused).message).toContain("took longer than 60 s");
+    } finally {
+      process.kill(Number(readFileSync(pid, "utf8")), "SIGKILL");
+    }
   });
 
   test("v1beta1, relative to the kubeconfig, with a certificate", async () => {

@@ -103,18 +103,17 @@ export class ExecPlugin {
       const absent = (cause as NodeJS.ErrnoException).code === "ENOENT";
       throw failed(absent ? "is not installed" : `cannot be run: ${describeError(cause)}`);
     }
-    let late = false;
+    // Not its end: what it has started may hold its outputs open for as long as it likes.
+    const late = Promise.withResolvers<never>();
     const cancel = this.#clock.setTimeout(() => {
-      late = true;
       child.kill("SIGKILL");
+      late.reject(failed(`took longer than ${TIMEOUT / 1000} s`));
     }, TIMEOUT);
     try {
-      const [out, complaints, status] = await Promise.all([
-        new Response(child.stdout).text(),
-        new Response(child.stderr).text(),
-        child.exited,
+      const [out, complaints, status] = await Promise.race([
+        Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]),
+        late.promise,
       ]);
-      if (late) throw failed(`took longer than ${TIMEOUT / 1000} s`);
       if (status !== 0) {
         const said = complaints.trim().slice(-500) || (child.signalCode ?? "and says nothing");
         throw failed(`failed with status ${status}: ${said}`);
