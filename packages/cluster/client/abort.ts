@@ -27,6 +27,20 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   });
 }
 
+/** What the promise comes to, unless the signal's abort comes first: rejects with its reason then, and nobody waits any more. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  const calledOff = Promise.withResolvers<never>();
+  const aborted = (): void => calledOff.reject(abortReason(signal));
+  if (signal.aborted) aborted();
+  else signal.addEventListener("abort", aborted, { once: true });
+  try {
+    return await Promise.race([calledOff.promise, promise]);
+  } finally {
+    signal.removeEventListener("abort", aborted);
+  }
+}
+
 /** A signal that follows another one, and is aborted as well when nothing happened for a while. */
 export interface Deadline {
   readonly signal: AbortSignal;

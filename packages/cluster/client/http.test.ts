@@ -189,6 +189,16 @@ describe("requests", () => {
     expect((await late).message).toBe("http://api.test: no answer within 10 s");
   });
 
+  test("one that is called off ends, also while credentials are waited for", async () => {
+    const never: Credentials = { ...anonymous("http://api.test"), identity: () => new Promise(() => {}) };
+    const c = createClient({ credentials: never });
+    const stopping = new AbortController();
+    const stopped = rejection(c.request({ path: "/x", signal: stopping.signal }));
+    await settle();
+    stopping.abort(new WeftError("unavailable", "stopped"));
+    expect((await stopped).message).toBe("stopped");
+  });
+
   test("a token that was renewed after a 401 is used at once; one that stays refused is told", async () => {
     const api = new FakeApi();
     let token = "old";

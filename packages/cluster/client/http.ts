@@ -18,7 +18,7 @@ import {
   systemClock,
   WeftError,
 } from "@weft/base";
-import { abortReason, type Deadline, deadline, sleep } from "./abort.ts";
+import { abortReason, type Deadline, deadline, sleep, unlessAborted } from "./abort.ts";
 import { type Attempt, connectionError, identityFault } from "./connection-error.ts";
 import type { Credentials, Identity, Trust } from "./credentials/index.ts";
 import { ApiError, type Asked, answerError } from "./status-error.ts";
@@ -184,7 +184,8 @@ class FetchClient implements ApiClient {
   async #send(request: ApiRequest): Promise<Sent> {
     const { credentials } = this.#options;
     const trust = credentials.trust();
-    const identity = await credentials.identity(request.signal);
+    // A program may have to be asked for it, which takes its time: whoever calls the request off need not wait for that.
+    const identity = await unlessAborted(credentials.identity(request.signal), request.signal);
     this.#lastIdentity = identity;
     const timeout = request.timeout ?? this.#options.timeout ?? TIMEOUT;
     const late = (): WeftError =>
