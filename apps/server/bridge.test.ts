@@ -125,3 +125,28 @@ test("a long watch leaves nothing behind for each of its events", async () => {
   expect((used() - before) / EVENTS).toBeLessThan(50);
   socket.destroy();
 }, 60_000);
+
+test("an answer that fails in the middle is cut off, and nobody else hears of it", async () => {
+  const unheard: unknown[] = [];
+  const hear = (error: unknown): void => void unheard.push(error);
+  process.on("unhandledRejection", hear);
+  try {
+    let made = 0;
+    const socket = await ask(
+      () =>
+        new ReadableStream({
+          pull(controller) {
+            if (made++ > 0) throw new Error("the data file is closed");
+            controller.enqueue(new Uint8Array(10));
+          },
+        }),
+    );
+    socket.on("error", () => {});
+    socket.resume();
+    await new Promise((done) => socket.once("close", done));
+    await Bun.sleep(20);
+    expect(unheard).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", hear);
+  }
+});

@@ -77,7 +77,8 @@ async function pour(response: Response, outgoing: ServerResponse): Promise<void>
   outgoing.on("drain", () => drained());
   const leave = (): void => {
     drained();
-    void reader.cancel();
+    // One that has failed says so again.
+    reader.cancel().catch(() => {});
   };
   outgoing.once("close", leave);
   if (outgoing.destroyed) leave();
