@@ -293,6 +293,20 @@ describe("faults", () => {
     await watch.ready;
   });
 
+  test("a server whose clock is ahead is not left alone until then", async () => {
+    const api = new FakeApi();
+    const clock = new FakeClock();
+    const when = new Date(Date.now() + 86_400_000).toUTCString();
+    api.intercept = () => failure(503, "", "starting", {}, { "Retry-After": when });
+    const { watch } = await start(api, { client: directClient(api, { clock }), clock });
+    await settle();
+    expect(watch.status().lastError).toContain("starting");
+    api.intercept = () => undefined;
+    clock.advance(60_000);
+    await settle();
+    expect(watch.status().synced).toBe(true);
+  });
+
   test("403 stays away and says who may not do what", async () => {
     const forbidden = new FakeApi();
     const message =

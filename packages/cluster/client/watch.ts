@@ -12,7 +12,8 @@
  *   given up. The server ends each watch after five to ten minutes by itself.
  * - A server whose store was restored from a backup has versions older than ours, and would let a watch from ours
  *   wait in silence until it gets there. So after a loss the version there is asked for, with a list of one object.
- * - Between tries: exponential backoff with jitter, or what the server asks for in Retry-After.
+ * - Between tries: exponential backoff with jitter, or what the server asks for in Retry-After, but no more than a minute:
+ *   a date is by the server's clock, which may be hours ahead of ours.
  * - A kind that the server does not know (`optional`) is looked for now and then, without a word.
  * - Raw objects are not kept: one page, or one piece of the stream, is in memory at a time.
  */
@@ -57,6 +58,9 @@ const GOOD = 5000;
 const UNREADABLE = 4;
 /** A server that starts may not know all of its kinds yet. */
 const SAID_ABSENT = 3;
+
+/** Milliseconds that a server may ask to be left alone. */
+const MOST_PATIENCE = 60_000;
 
 const BACKOFF = { first: 800, cap: 30_000 };
 /** A server on a socket of this machine has few clients, and is back soon. */
@@ -164,7 +168,7 @@ class Reflector<Row> implements ResourceWatch {
         }
         failures = this.#clock.monotonic() - began >= GOOD ? 1 : failures + 1;
         if (isTooOld(error) || (isInvalid(error) && failures % UNREADABLE === 0)) this.#version = undefined;
-        patience = error instanceof ApiError ? (error.retryAfter ?? 0) : 0;
+        patience = error instanceof ApiError ? Math.min(error.retryAfter ?? 0, MOST_PATIENCE) : 0;
         this.#fail(error);
       }
       if (failures === 0) continue;
