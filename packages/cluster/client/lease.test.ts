@@ -154,6 +154,23 @@ describe("an election of three", () => {
     await stop();
   });
 
+  test("a leader whose work fails gives up, and another one leads", async () => {
+    const log: string[] = [];
+    let works = 0;
+    const { pass, stop, lease } = election([0, DAY], {
+      async onStart(signal) {
+        log.push(String(lease()["holderIdentity"]));
+        if (++works < 3) throw new Error("it cannot be begun");
+        await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      },
+    });
+    await pass(30);
+    // Never in a row without a pause: whoever failed lets the other one try.
+    expect(log).toEqual(["c0", "c1", "c0"]);
+    expect(lease()["holderIdentity"]).toBe("c0");
+    await stop();
+  });
+
   test("the next campaign waits for work that is slow to end", async () => {
     let finish = (): void => {};
     let starts = 0;

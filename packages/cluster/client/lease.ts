@@ -37,7 +37,7 @@ export interface LeaderElectionOptions {
   readonly identity: string;
   /**
    * Called when the lease is taken. The signal is aborted when it is lost or given up, and then the work must end
-   * at once; the next campaign waits for the promise.
+   * at once; the next campaign waits for the promise. When it rejects, the lease is given up: somebody else may do better.
    */
   readonly onStart: (signal: AbortSignal) => void | Promise<void>;
   /** After the work of `onStart` has ended. */
@@ -127,12 +127,15 @@ class Contender {
 
   /** Works and renews until the lease is lost or given up. */
   async lead(): Promise<void> {
-    const { signal, onStart, onStop } = this.#options;
+    const { onStart, onStop } = this.#options;
     const leading = new AbortController();
+    const failed = new AbortController();
     const work = (async () => onStart(leading.signal))().catch((error: unknown) => {
       this.#logger.error("the work of a leader failed", { lease: this.#name, error: describeError(error) });
+      failed.abort();
     });
     this.#logger.info("leading", { lease: this.#name });
+    const signal = AbortSignal.any([this.#options.signal, failed.signal]);
     await this.#renew(signal);
     leading.abort(
       signal.aborted
@@ -145,6 +148,9 @@ class Contender {
     this.#logger.info("leading no more", { lease: this.#name });
     if (signal.aborted) await this.#release();
     onStop?.();
+    // Others come first, who wait for one period and a little.
+    if (failed.signal.aborted)
+      await sleep(this.#clock, 2 * this.#retryPeriod, this.#options.signal).catch(() => {});
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
