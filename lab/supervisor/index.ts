@@ -16,15 +16,7 @@
  */
 import { chmodSync, existsSync, unlinkSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import {
-  createLogger,
-  describeError,
-  fdWriter,
-  isExists,
-  type Logger,
-  systemClock,
-  WeftError,
-} from "@weft/base";
+import { createLogger, describeError, fdWriter, type Logger, systemClock, WeftError } from "@weft/base";
 import {
   type ApiClient,
   createClient,
@@ -51,6 +43,7 @@ import { ApiServer } from "./api-server.ts";
 import { ControllerProcess } from "./controller-process.ts";
 import { endLeftProcesses, LeftNamespaces } from "./leftovers.ts";
 import { Manifests } from "./manifests.ts";
+import { makeNamespace } from "./namespace.ts";
 import { manageUnderlay } from "./network-manager.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { Pods } from "./pods.ts";
@@ -110,7 +103,7 @@ class Supervisor {
   #recordTimer: ReturnType<typeof setTimeout> | undefined;
   #nodesTimer: ReturnType<typeof setTimeout> | undefined;
   #laterTimer: ReturnType<typeof setTimeout> | undefined;
-  #stopped = false;
+  readonly #stopping = new AbortController();
 
   constructor(lab: string, options: LabOptions, executable: string, logger: Logger) {
     this.#lab = lab;
@@ -178,6 +171,7 @@ class Supervisor {
     this.#serve(stop);
     this.#unmanage = manageUnderlay(planTopology(this.#labOptions), this.#logger);
     void this.#bringUp().catch((error) => {
+      if (this.#stopped) return;
       this.#waitingFor = `the lab cannot be brought up: ${describeError(error)}`;
       this.#logger.error("the lab cannot be brought up", { error: describeError(error) });
     });
@@ -189,14 +183,18 @@ class Supervisor {
     const serving = this.#server.start();
     for (const agent of this.#agents.values()) agent.start();
     if (!(await serving)) return;
-    await this.#makeNamespace();
+    const options = { client: this.#client, clock: systemClock, logger: this.#logger };
+    if (!(await makeNamespace(SYSTEM_NAMESPACE, { ...options, signal: this.#stopping.signal }))) return;
     this.#apiNodes.start();
     this.#manifests.start();
     await this.#controllers.start();
+    if (this.#stopped) return;
     this.#apiPods.start();
     this.#waitingFor = undefined;
     const patience = Math.max(NODES_MS, this.#agents.size * NODES_PER_NODE_MS);
     const schedule = (): void => {
+      // Nodes may become ready while the lab is being stopped: what is started then nobody would stop.
+      if (this.#stopped) return;
       clearTimeout(this.#nodesTimer);
       this.#controllers.startScheduling();
       this.#laterTimer ??= setTimeout(() => {
@@ -213,7 +211,7 @@ class Supervisor {
 
   /** Stops containers and agents; namespaces and files stay for `down`, or for the next supervisor. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stopping.abort();
     clearTimeout(this.#nodesTimer);
     clearTimeout(this.#laterTimer);
     this.#unmanage?.();
@@ -276,15 +274,6 @@ class Supervisor {
     return recorder;
   }
 
-  async #makeNamespace(): Promise<void> {
-    const body = { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } };
-    try {
-      await this.#client.request({ method: "POST", path: "/api/v1/namespaces", body });
-    } catch (error) {
-      if (!isExists(error)) throw error;
-    }
-  }
-
   #serve(stop: () => void): void {
     const { socket } = labPaths(this.#lab);
     try {
@@ -313,6 +302,10 @@ class Supervisor {
   #predecessorOf({ namespace, name }: Pod): string | undefined {
     const owner = this.#left?.ownerOf(podNamespaceName(this.#lab, namespace, name));
     return owner === undefined ? undefined : `its predecessor is still attached to ${owner}`;
+  }
+
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   #changed(): void {
