@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -132,4 +133,25 @@ test("a row that is damaged, and a directory that is not there, are said and sto
   without.services.database.write(() => without.services.services.put(service("web")));
   without.copy.close();
   expect(said.join()).toContain("cannot be made anew");
+});
+
+test("what could not be written is, with the next change", () => {
+  const { copy, services: s } = start();
+  copy.follow(s);
+  s.database.write(() => s.services.put(service("stays")));
+  const other = new Database(file);
+  other.run("BEGIN IMMEDIATE");
+  s.database.write(() => {
+    s.services.put(service("missed"));
+    s.services.delete("default/stays");
+  });
+  expect(said.join()).toContain("cannot be written");
+  other.run("ROLLBACK");
+  other.close();
+  s.database.write(() => s.slices.put(slice("next")));
+  const now = tables(s);
+  copy.close();
+  const again = start();
+  expect(tables(again.services)).toEqual(now);
+  again.copy.close();
 });

@@ -67,13 +67,21 @@ export class ServiceCopy {
     return rows !== undefined && rows.length > 0;
   }
 
-  /** Keeps every change of the tables from now on. What is there and not in the tables goes. */
+  /** Keeps every change of the tables from now on. What is there and not in the tables goes; so it does after a failure. */
   follow(services: Services): void {
-    this.#attempt("be written", () => this.#replace(services));
-    for (const kind of TABLES) {
-      services[kind].watch(({ changes }) => {
-        this.#attempt("be written", () => this.#write(kind, changes));
+    let whole = false;
+    const attempt = (write: () => void): void => {
+      const written = this.#attempt("be written", () => {
+        write();
+        return true;
       });
+      whole = written === true;
+    };
+    attempt(() => this.#replace(services));
+    for (const kind of TABLES) {
+      services[kind].watch(({ changes }) =>
+        attempt(() => (whole ? this.#write(kind, changes) : this.#replace(services))),
+      );
     }
   }
 
