@@ -73,7 +73,7 @@ export class Controllers implements Applier {
   readonly #scheduler: KeyQueue;
   readonly #queues: readonly KeyQueue[];
   readonly #clock: Clock;
-  /** When each node was heard of last, in milliseconds since the epoch of our own clock. */
+  /** When each node was heard of last, by the monotonic clock: a clock that jumps makes nobody silent. */
   readonly #heard = new Map<string, number>();
 
   constructor({ client, recorder, clock, logger }: ControllersOptions) {
@@ -198,12 +198,12 @@ export class Controllers implements Applier {
       this.#heard.delete(name);
       return undefined;
     }
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     // Who begins to watch gives every node the whole time again.
     const heardAt = this.#heard.get(name) ?? now;
     this.#heard.set(name, heardAt);
     const pods = this.pods.all().filter(({ spec }) => spec.nodeName === name);
-    return reconcileNode({ node, heardAt, pods }, now);
+    return reconcileNode({ node, silence: now - heardAt, pods }, this.#clock.now());
   }
 
   #follow(deployments: KeyQueue, sets: KeyQueue, services: KeyQueue, nodes: KeyQueue): void {
@@ -259,7 +259,7 @@ export class Controllers implements Applier {
       const { namespace, name = "" } = (after ?? before)?.metadata ?? {};
       if (namespace !== LEASE_NAMESPACE) return;
       if (after !== undefined && before?.spec?.renewTime !== after.spec?.renewTime) {
-        this.#heard.set(name, this.#clock.now());
+        this.#heard.set(name, this.#clock.monotonic());
       }
       nodes.add(name);
     });

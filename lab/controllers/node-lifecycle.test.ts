@@ -1,12 +1,14 @@
 import { describe, expect, test } from "bun:test";
+import { systemClock } from "@weft/base";
 import { reconcileNode } from "./node-lifecycle.ts";
 import type { NodeObject } from "./objects.ts";
 import { mayStay } from "./taints.ts";
+import { startCluster } from "./testing/cluster.ts";
 import { ago, NOW, node, pod } from "./testing/objects.ts";
 
 const state = (object: NodeObject, more: Partial<Parameters<typeof reconcileNode>[0]> = {}) => ({
   node: object,
-  heardAt: NOW - 5000,
+  silence: 5000,
   pods: [],
   ...more,
 });
@@ -25,7 +27,7 @@ describe("a node", () => {
 
   test("whose lease has run out is unknown, and unreachable", () => {
     const running = pod("p", { node: "a" });
-    const { writes } = reconcileNode(state(node("a"), { heardAt: NOW - 40_000, pods: [running] }), NOW);
+    const { writes } = reconcileNode(state(node("a"), { silence: 40_000, pods: [running] }), NOW);
     expect(writes.map((w) => w.verb)).toEqual(["status", "update", "status"]);
     expect(writes[0]).toMatchObject({
       object: { status: { conditions: [{ type: "Ready", status: "Unknown", reason: "NodeStatusUnknown" }] } },
@@ -105,4 +107,36 @@ describe("pods on it", () => {
   ])("how long they may stay: %s", (_, tolerations, taint, expected) => {
     expect(mayStay({ containers: [], tolerations }, [taint], NOW)).toBe(expected);
   });
+});
+
+test("a clock that is set ahead makes no node silent", async () => {
+  let ahead = 0;
+  const cluster = await startCluster({ ...systemClock, now: () => Date.now() + ahead });
+  const path = "/api/v1/nodes/a";
+  const seen = async (n: string): Promise<NodeObject> => {
+    await cluster.request("PATCH", path, { metadata: { labels: { n } } });
+    // One look for each change, and one after the other: what a look writes is there with the next.
+    await cluster.until(
+      "it is looked at",
+      () => cluster.controllers.nodes.get("a")?.metadata.labels?.["n"] === n,
+    );
+    await Bun.sleep(50);
+    return cluster.request<NodeObject>("GET", path);
+  };
+  try {
+    await cluster.request("POST", "/api/v1/nodes", {
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name: "a" },
+    });
+    const conditions = [{ type: "Ready", status: "True", reason: "x", message: "" }];
+    await cluster.request("PATCH", `${path}/status`, { status: { conditions } });
+    expect((await seen("1")).status?.conditions?.[0]?.status).toBe("True");
+    ahead = 3_600_000;
+    const { spec, status } = await seen("2");
+    expect(status?.conditions?.[0]?.status).toBe("True");
+    expect(spec?.taints ?? []).toEqual([]);
+  } finally {
+    await cluster.stop();
+  }
 });

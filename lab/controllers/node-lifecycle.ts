@@ -28,15 +28,14 @@ const OURS: readonly string[] = [NOT_READY, UNREACHABLE, NETWORK_UNAVAILABLE, UN
 
 export interface NodeState {
   readonly node: NodeObject;
-  /** Milliseconds since the epoch when its lease was last seen to change, or the node was first seen. */
-  readonly heardAt: number;
+  /** Milliseconds since its lease was last seen to change, or the node was first seen. */
+  readonly silence: number;
   /** Pods that are bound to it. */
   readonly pods: readonly PodObject[];
 }
 
-export function reconcileNode({ node, heardAt, pods }: NodeState, now: number): Outcome {
+export function reconcileNode({ node, silence, pods }: NodeState, now: number): Outcome {
   const writes: Write[] = [];
-  const silence = now - heardAt;
   const isSilent = silence >= NODE_MONITOR_GRACE_MS;
   const ready = conditionOf(node, "Ready");
   if (isSilent && ready?.status !== "Unknown") {

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { silentLogger, systemClock } from "@weft/base";
+import { type Clock, silentLogger, systemClock } from "@weft/base";
 import { type ApiClient, createClient, createEventRecorder, PODS } from "@weft/cluster/client";
 import { ApiServer } from "@weft/cluster/server";
 import { apply } from "../apply.ts";
@@ -23,7 +23,8 @@ export interface TestCluster {
 
 const SERVER = "http://server";
 
-export async function startCluster(): Promise<TestCluster> {
+/** `clock` is the controllers'. */
+export async function startCluster(clock: Clock = systemClock): Promise<TestCluster> {
   const directory = mkdtempSync(join(tmpdir(), "weft-controllers-"));
   const server = await ApiServer.start({ file: join(directory, "weft.db"), logger: silentLogger });
   const client = createClient({
@@ -39,7 +40,7 @@ export async function startCluster(): Promise<TestCluster> {
     fetch: (url, init) => server.handle(new Request(url, init as RequestInit)),
   });
   const recorder = createEventRecorder({ client, controller: "test", instance: "test", byNote: true });
-  const controllers = new Controllers({ client, recorder, clock: systemClock, logger: silentLogger });
+  const controllers = new Controllers({ client, recorder, clock, logger: silentLogger });
   const cluster: TestCluster = {
     client,
     controllers,
