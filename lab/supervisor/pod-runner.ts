@@ -53,6 +53,10 @@ export class PodRunner {
   readonly #node: NodeNetwork;
   readonly #options: PodRunnerOptions;
   readonly #abort = new AbortController();
+  /** Aborted when there is less time for its end than was said at first. */
+  readonly #hurry = new AbortController();
+  /** When its containers are to have ended, by performance.now(). */
+  #until = Number.POSITIVE_INFINITY;
   /** Undefined when it could not be read, which its error says. */
   #pod: Pod | undefined;
   #containers: readonly RunningContainer[] = [];
@@ -109,6 +113,8 @@ export class PodRunner {
 
   /** Less time than was said before. */
   hasten(graceMs: number): void {
+    this.#until = Math.min(this.#until, performance.now() + graceMs);
+    this.#hurry.abort();
     for (const { process } of this.#containers) void process.kill(graceMs);
   }
 
@@ -200,7 +206,7 @@ export class PodRunner {
     this.#abort.abort();
     this.#enter("Terminating");
     await this.#running;
-    const end = performance.now() + graceMs;
+    this.#until = Math.min(this.#until, performance.now() + graceMs);
     await Promise.all(
       this.#containers.map(async (c, i) => {
         if (isWanted && c.process.process !== undefined) {
@@ -208,27 +214,27 @@ export class PodRunner {
           const preStop = this.#object.spec.containers[i]?.lifecycle?.preStop;
           if (preStop !== undefined && graceMs > 0) await this.#preStop(preStop, i, graceMs);
         }
-        await c.stop(Math.max(0, end - performance.now()));
+        await c.stop(Math.max(0, this.#until - performance.now()));
       }),
     );
     this.#options.changed();
   }
 
-  /** Its time counts for the grace. */
+  /** Its time counts for the grace; who is in a hurry does not wait for it. */
   async #preStop(handler: Handler, index: number, graceMs: number): Promise<void> {
     const container = this.#object.spec.containers[index];
+    const { signal } = this.#hurry;
     if (this.#place === undefined || container === undefined) return;
     if (handler.sleep !== undefined) {
-      const stop = new AbortController();
       const ended = this.#containers[index]?.process;
       const ms = Math.min(graceMs, handler.sleep.seconds * 1000);
       const end = performance.now() + ms;
-      while (performance.now() < end && ended?.process !== undefined) {
-        await pause(this.#options.clock, Math.min(100, end - performance.now()), stop.signal);
+      while (performance.now() < end && ended?.process !== undefined && !signal.aborted) {
+        await pause(this.#options.clock, Math.min(100, end - performance.now()), signal);
       }
       return;
     }
-    const { ok, message } = await runProbe(handler, container, this.#place, graceMs);
+    const { ok, message } = await runProbe(handler, container, this.#place, graceMs, signal);
     if (!ok) this.#event("Warning", "FailedPreStopHook", message);
   }
 

@@ -43,15 +43,37 @@ const LINGER_MS = 200;
 /** Of what a command says in vain, in bytes. */
 const MOST_OUTPUT = 1024;
 
-/** Never rejects: what goes wrong is a failure. */
+/** Never rejects: what goes wrong is a failure, and so is what `signal` calls off. */
 export async function runProbe(
   handler: Handler,
   container: Container,
   place: ProbePlace,
   timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<ProbeAnswer> {
+  const answer = probe(handler, container, place, timeoutMs, signal);
+  if (signal === undefined) return answer;
+  const calledOff = Promise.withResolvers<ProbeAnswer>();
+  const end = (): void => calledOff.resolve({ ok: false, message: "there was no time left for it" });
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end, { once: true });
+  try {
+    return await Promise.race([calledOff.promise, answer]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
+
+async function probe(
+  handler: Handler,
+  container: Container,
+  place: ProbePlace,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
 ): Promise<ProbeAnswer> {
   try {
-    if (handler.exec !== undefined) return await command(handler.exec.command ?? [], place, timeoutMs);
+    if (handler.exec !== undefined)
+      return await command(handler.exec.command ?? [], place, timeoutMs, signal);
     const target = handler.httpGet ?? handler.tcpSocket;
     if (target === undefined)
       return { ok: false, message: "the lab has probes by httpGet, tcpSocket and exec only" };
@@ -157,7 +179,12 @@ async function request(
 }
 
 /** Whatever it has started in its group ends with it when the time is over. */
-async function command(argv: readonly string[], place: ProbePlace, timeoutMs: number): Promise<ProbeAnswer> {
+async function command(
+  argv: readonly string[],
+  place: ProbePlace,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<ProbeAnswer> {
   if (argv.length === 0) return { ok: false, message: "there is no command" };
   const child = spawnIn(place.pod, [...argv], {
     stdin: "ignore",
@@ -168,12 +195,16 @@ async function command(argv: readonly string[], place: ProbePlace, timeoutMs: nu
   });
   const outputs = [new OutputCollector(child.stdout), new OutputCollector(child.stderr)];
   let late = false;
-  const timer = setTimeout(() => {
+  const end = (): void => {
     late = true;
     endGroup(child.pid);
-  }, timeoutMs);
+  };
+  const timer = setTimeout(end, timeoutMs);
+  if (signal?.aborted) end();
+  else signal?.addEventListener("abort", end, { once: true });
   await child.exited;
   clearTimeout(timer);
+  signal?.removeEventListener("abort", end);
   // What it has left in the background may hold its outputs open for as long as it likes.
   await Promise.race([Promise.all(outputs.map((o) => o.ended)), Bun.sleep(LINGER_MS)]);
   for (const output of outputs) output.giveUp();
