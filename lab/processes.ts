@@ -5,6 +5,9 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { type Clock, systemClock } from "@weft/base";
 
+/** A killed process may take that long to be gone on a machine that has much else to do. */
+const KILLED_MS = 10_000;
+
 export interface ProcessIdentity {
   readonly pid: number;
   readonly startTime: string;
@@ -64,7 +67,7 @@ export async function terminate(
   for (const p of processes) signal(p, "SIGTERM", group);
   if (await waitGone(processes, graceMs)) return;
   for (const p of processes) signal(p, "SIGKILL", group);
-  await waitGone(processes, 2000);
+  await waitGone(processes, KILLED_MS);
 }
 
 /**

@@ -217,7 +217,7 @@ describe("on the server", () => {
       "deployment.kubernetes.io/revision-history": "1",
     });
     expect(await sets("steady")).toHaveLength(2);
-  }, 60_000);
+  }, 120_000);
 
   test("Recreate has no pod of the old template beside one of the new", async () => {
     await make("clean", 3, { type: "Recreate" });
@@ -229,7 +229,7 @@ describe("on the server", () => {
     await change("clean", image("web:2"));
     await complete("clean", 3);
     expect(mixed).toBe(false);
-  }, 60_000);
+  }, 120_000);
 
   test("a template that never becomes ready stops half way, and its deadline is told; undoing goes on", async () => {
     await make("brave", 4);
@@ -237,14 +237,18 @@ describe("on the server", () => {
     await change("brave", image("broken:2"));
     await cluster.until("the deadline is told", async () => {
       const { status } = await get("brave");
-      return status?.conditions?.some((c) => c.reason === "ProgressDeadlineExceeded" && c.status === "False");
+      const late = status?.conditions?.some(
+        (c) => c.reason === "ProgressDeadlineExceeded" && c.status === "False",
+      );
+      // Of a busy machine it may be told before the first old pod has gone.
+      return late && status?.availableReplicas === 3;
     });
     const { status } = await get("brave");
     expect(status?.availableReplicas).toBe(3);
     expect(status?.conditions?.find((c) => c.type === "Available")?.status).toBe("True");
     await change("brave", image("web:1"));
     await complete("brave", 4);
-  }, 60_000);
+  }, 120_000);
 
   test("paused, nothing moves but the number of pods", async () => {
     await make("calm", 2);
@@ -257,7 +261,7 @@ describe("on the server", () => {
     await change("calm", { paused: false });
     await complete("calm", 4);
     expect(imagesOf("calm")).toEqual(new Set(["web:2"]));
-  }, 60_000);
+  }, 120_000);
 
   test("history is kept as long as is asked for; deletion takes all along", async () => {
     await make("old", 1);
@@ -273,7 +277,7 @@ describe("on the server", () => {
       "nothing is left",
       async () => (await sets("old")).length + podsOf("old").length === 0,
     );
-  }, 60_000);
+  }, 120_000);
 
   test("orphaned sets are taken over by the next Deployment of the same selector", async () => {
     await make("heir", 2);
@@ -292,5 +296,5 @@ describe("on the server", () => {
         .map((p) => p.metadata.uid)
         .sort(),
     ).toEqual(before);
-  }, 60_000);
+  }, 120_000);
 });

@@ -13,7 +13,7 @@ test("comes up", async () => {
   expect(done.code).toBe(0);
   expect(done.stdout).toContain(`lab "${lab.name}" is ready`);
   measured("lab up, 3 nodes and 8 pods", done.ms);
-}, 120_000);
+}, 240_000);
 
 test("keeps the network model", async () => {
   const { code, report } = await lab.check();

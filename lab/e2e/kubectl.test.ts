@@ -58,7 +58,7 @@ describe.skipIf(program === undefined)("kubectl", () => {
   beforeAll(async () => {
     lab = new Lab("--manifests", newDirectory("empty"));
     await lab.upOk();
-  }, 120_000);
+  }, 240_000);
 
   test("sees nodes, agents, and what the lab is", async () => {
     const nodes = await kubectl.ok("get nodes -o wide");
@@ -75,11 +75,11 @@ describe.skipIf(program === undefined)("kubectl", () => {
       "get nodes -o jsonpath={.items[*].status.conditions[?(@.type=='NetworkUnavailable')].reason}",
       (text) => text === "WeftIsReady WeftIsReady WeftIsReady",
     );
-  }, 60_000);
+  }, 120_000);
 
   test("a Deployment's pods run on several nodes, and its Service answers from everywhere", async () => {
     await kubectl.ok("apply -f -", web(4));
-    expect(await kubectl.ok("rollout status deployment/web --timeout=60s")).toContain(
+    expect(await kubectl.ok("rollout status deployment/web --timeout=90s")).toContain(
       'deployment "web" successfully rolled out',
     );
     const running = await pods("app=web");
@@ -92,34 +92,34 @@ describe.skipIf(program === undefined)("kubectl", () => {
     }
     for (const ip of await addresses()) {
       for (const from of ["node1", "node2", "node3", `default/${running[0]?.metadata.name}`]) {
-        const ask = `for i in $(seq 16); do curl -sf --max-time 3 ${url(ip)} || echo failed; done`;
-        await until(`all pods answer ${from} on ${ip}`, 10_000, async () => {
+        const ask = `for i in $(seq 16); do curl -sf --max-time 20 ${url(ip)} || echo failed; done`;
+        await until(`all pods answer ${from} on ${ip}`, 60_000, async () => {
           const said = await lab.sh(from, ask);
           return running.every((p) => said.includes(p.metadata.name)) && !said.includes("failed");
         });
       }
     }
     expect((await lab.check()).code).toBe(0);
-  }, 120_000);
+  }, 240_000);
 
   test("scaling, and deleting a pod", async () => {
     await kubectl.ok("scale deployment web --replicas=2");
-    await until("two are left", 20_000, async () => (await pods("app=web")).length === 2);
+    await until("two are left", 60_000, async () => (await pods("app=web")).length === 2);
     const [first] = await pods("app=web");
     await kubectl.ok(["delete", "pod", first?.metadata.name ?? ""]);
-    await kubectl.ok("rollout status deployment/web --timeout=60s");
+    await kubectl.ok("rollout status deployment/web --timeout=90s");
     const now = await pods("app=web");
     expect(now).toHaveLength(2);
     expect(now.map((p) => p.metadata.uid)).not.toContain(first?.metadata.uid);
     await kubectl.ok("scale deployment web --replicas=3");
-    await kubectl.ok("rollout status deployment/web --timeout=60s");
+    await kubectl.ok("rollout status deployment/web --timeout=90s");
     const slices = await kubectl.ok(
       "get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[*].endpoints[*].addresses}",
     );
     for (const { status } of await pods("app=web")) {
       for (const { ip } of status.podIPs) expect(slices).toContain(`"${ip}"`);
     }
-  }, 90_000);
+  }, 120_000);
 
   test("a restart under load loses no request", async () => {
     const [ip = ""] = await addresses();
@@ -135,7 +135,7 @@ describe.skipIf(program === undefined)("kubectl", () => {
     const after = await pods("app=web");
     const old = new Set(before.map((p) => p.metadata.uid));
     expect(after.filter((p) => old.has(p.metadata.uid) && p.status.phase === "Running")).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 
   test("history, undo, pause", async () => {
     expect(await kubectl.ok("rollout history deployment/web")).toMatch(
@@ -166,23 +166,27 @@ describe.skipIf(program === undefined)("kubectl", () => {
       "1 node(s) had untolerated taint(s) {dedicated: db}, 1 node(s) were unschedulable.";
     await kubectl.until("it is said why", "describe pod lost", (text) => text.includes(why));
     await kubectl.ok("apply -f -", pod("found", "tolerations: [{key: dedicated, operator: Exists}]"));
-    await kubectl.ok("wait --for=condition=Ready pod/found --timeout=30s");
+    await kubectl.ok("wait --for=condition=Ready pod/found --timeout=90s");
     await kubectl.ok("label node node3 disk=ssd");
-    await kubectl.ok("wait --for=condition=Ready pod/lost --timeout=30s");
+    await kubectl.ok("wait --for=condition=Ready pod/lost --timeout=90s");
     expect(await kubectl.ok("get pod lost -o jsonpath={.spec.nodeName}")).toBe("node3");
-    await kubectl.ok("drain node3 --force --delete-emptydir-data --ignore-daemonsets --timeout=60s");
+    await kubectl.ok("drain node3 --force --delete-emptydir-data --ignore-daemonsets --timeout=90s");
     expect(await kubectl.ok("get pods -o jsonpath={.items[*].spec.nodeName}")).not.toContain("node3");
     await kubectl.ok("uncordon node3");
     // What its users have said of a node is theirs, whoever supervises it.
     process.kill((await lab.condition()).supervisor.pid, "SIGKILL");
-    await until("it is gone", 5000, async () => (await weft("lab", "status", "--name", lab.name)).code === 3);
+    await until(
+      "it is gone",
+      60_000,
+      async () => (await weft("lab", "status", "--name", lab.name)).code === 3,
+    );
     await lab.upOk();
     const nodes = await kubectl.ok("get nodes --show-labels");
     expect(nodes).toMatch(/node1 +Ready,SchedulingDisabled/);
     expect(nodes).toMatch(/node3 .*disk=ssd/);
     await kubectl.ok("uncordon node1");
     await kubectl.ok("taint node node2 dedicated-");
-    await kubectl.ok("rollout status deployment/web --timeout=60s");
+    await kubectl.ok("rollout status deployment/web --timeout=90s");
   }, 240_000);
 
   test("pods that end, fail, and are found dead", async () => {
@@ -216,25 +220,25 @@ describe.skipIf(program === undefined)("kubectl", () => {
       (text) => /Liveness probe failed/.test(text) && /failed liveness probe, will be restarted/.test(text),
     );
     expect(await kubectl.ok("get pod broken -o jsonpath={.status.phase}")).toBe("Failed");
-    await kubectl.ok("delete pod done broken again dead --timeout=30s");
-  }, 120_000);
+    await kubectl.ok("delete pod done broken again dead --timeout=90s");
+  }, 240_000);
 
   test("what is deleted is gone, on the network too", async () => {
-    await kubectl.ok("delete deployment web --timeout=30s");
+    await kubectl.ok("delete deployment web --timeout=90s");
     await kubectl.ok("delete service web");
-    await until("the pods are gone", 20_000, async () => (await pods("app=web")).length === 0);
+    await until("the pods are gone", 60_000, async () => (await pods("app=web")).length === 0);
     await kubectl.until("the slices are gone", "get endpointslices -o name", (text) => text === "");
-    await kubectl.ok("delete pod --all --timeout=60s");
+    await kubectl.ok("delete pod --all --timeout=90s");
     expect([...new Bun.Glob(`weft-${lab.name}-pod-*`).scanSync({ cwd: "/run/netns" })]).toEqual([]);
     const { workloads } = await lab.agent("node1");
     expect(workloads).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 
   test("what the lab does not have is said", async () => {
     const pod =
       "{apiVersion: v1, kind: Pod, metadata: {name: quiet}, spec: {containers: [{name: c, image: weft/pause}]}}";
     await kubectl.ok("apply -f -", pod);
-    await kubectl.ok("wait --for=condition=Ready pod/quiet --timeout=30s");
+    await kubectl.ok("wait --for=condition=Ready pod/quiet --timeout=90s");
     expect((await kubectl.run("logs quiet")).stderr).toContain("use: weft lab logs POD");
     const exec = await kubectl.run("exec quiet -- true");
     expect([exec.code, exec.stderr]).toEqual([1, expect.stringContaining("use: weft lab exec POD")]);
@@ -242,5 +246,5 @@ describe.skipIf(program === undefined)("kubectl", () => {
     expect((await kubectl.run("apply --validate=false -f -", job)).stderr).toContain(
       'no matches for kind "Job"',
     );
-  }, 60_000);
+  }, 120_000);
 });

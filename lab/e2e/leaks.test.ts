@@ -57,21 +57,21 @@ test("a sandbox that nobody knows and in which nothing lives is taken back after
     (await lab.agent("node1")).workloads.some((w) => w.addresses.some((a) => a === address));
   expect(await held()).toBe(true);
   await until("the address is back", 90_000, async () => !(await held()));
-  const note = await until("an event", 20_000, () => eventOn("old", "AddressReclaimed"));
+  const note = await until("an event", 60_000, () => eventOn("old", "AddressReclaimed"));
   for (const part of [address, "pod default/old", "node node1", "the API has no such pod"])
     expect(note).toContain(part);
-  await until("nothing is left to say", 30_000, async () => {
+  await until("nothing is left to say", 60_000, async () => {
     return (await lab.agent("node1")).audit?.findings.length === 0;
   });
 }, 180_000);
 
 test("why a pod has no address is told with what to do about it", async () => {
   await createObject(client, IP_POOLS, { metadata: { name: "p" }, spec: { cidr: "10.200.0.0/26" } });
-  await until("the agent knows it", 20_000, async () => (await lab.agent("node1")).pools?.enabled === true);
+  await until("the agent knows it", 60_000, async () => (await lab.agent("node1")).pools?.enabled === true);
   await createObject(client, PODS, {
     metadata: { name: "lost", namespace: "default", annotations: { "weft.network/pools": "nowhere" } },
     spec: { containers: [{ name: "c", image: "weft/pause" }] },
   } as KubernetesObject);
-  const note = await until("an event", 20_000, () => eventOn("lost", "FailedCreatePodSandBox"));
+  const note = await until("an event", 60_000, () => eventOn("lost", "FailedCreatePodSandBox"));
   expect(note).toContain("there is no pool nowhere; Correct the annotations");
-}, 60_000);
+}, 120_000);

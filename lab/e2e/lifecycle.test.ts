@@ -28,7 +28,7 @@ test("two labs at once do not see one another", async () => {
   expect(await remains(before)).toEqual([]);
   expect((await two.check()).code).toBe(0);
   ok(await two.down(), "weft lab down");
-}, 120_000);
+}, 240_000);
 
 describe("Ctrl-C in the middle of up leaves nothing", () => {
   for (const stage of ["", "underlay: ", "agents: "]) {
@@ -45,7 +45,7 @@ describe("Ctrl-C in the middle of up leaves nothing", () => {
       };
       if (stage === "") {
         const begun = (): boolean => existsSync(`/run/weft-lab/${lab.name}`);
-        await until("something is made", 20_000, async () => begun(), undefined, 1);
+        await until("something is made", 60_000, async () => begun(), undefined, 1);
         interrupt();
       }
       for await (const bytes of up.stdout) {
@@ -57,7 +57,7 @@ describe("Ctrl-C in the middle of up leaves nothing", () => {
       expect(said).not.toContain("is ready (");
       expect(up.exitCode).toBe(130);
       expect(await remains(seen)).toEqual([]);
-    }, 60_000);
+    }, 120_000);
   }
 });
 
@@ -67,7 +67,7 @@ test("a killed supervisor is replaced by the next up", async () => {
   const before = await lab.condition();
   const old = footprint(lab.name);
   process.kill(before.supervisor.pid, "SIGKILL");
-  await until("it is gone", 5000, async () => identify(before.supervisor.pid) === undefined);
+  await until("it is gone", 60_000, async () => identify(before.supervisor.pid) === undefined);
   const status = await weft("lab", "status", "--name", lab.name);
   expect(status.code).toBe(3);
   expect(status.stdout).toContain("its supervisor does not answer");
@@ -91,7 +91,7 @@ test("a killed supervisor is replaced by the next up", async () => {
   ok(await lab.down(), "weft lab down");
   expect(await remains(now)).toEqual([]);
   expect(await remains(old)).toEqual([]);
-}, 120_000);
+}, 240_000);
 
 test("a killed up is cleared by the next one", async () => {
   const lab = new Lab();
@@ -106,4 +106,4 @@ test("a killed up is cleared by the next one", async () => {
   const before = footprint(lab.name);
   ok(await lab.down(), "weft lab down");
   expect(await remains(before)).toEqual([]);
-}, 120_000);
+}, 240_000);

@@ -12,7 +12,8 @@ import { measured, until, useWeft } from "./harness/weft.ts";
 
 useWeft();
 const lab = new Lab();
-const REPAIRED_MS = 5000;
+/** Less than the agents' look at everything takes to come round: what is put right by then was heard of. */
+const REPAIRED_MS = 20_000;
 const BOTH = [4, 6];
 const EXCHANGE = ["tcp", "udp"];
 
@@ -27,7 +28,7 @@ beforeAll(async () => {
   agents = await lab.agents();
   lost = lossesOf(lab.topology);
   victim = agents.find((a) => a.node === "node1")!.workloads[0]!;
-}, 120_000);
+}, 240_000);
 afterAll(() => measured("slowest repair after the end of a pause", slowest));
 
 interface Damage {
@@ -227,12 +228,12 @@ const DAMAGES: readonly Damage[] = [
 
 describe("damage", () => {
   for (const d of DAMAGES) {
-    test(d.what, () => suffer(d), 60_000);
+    test(d.what, () => suffer(d), 240_000);
   }
 });
 
 async function suffer(d: Damage): Promise<void> {
-  await lab.pause("1m");
+  await lab.pause("10m");
   const [target, line] = d.damage();
   await lab.sh(target, line);
   try {
@@ -277,25 +278,24 @@ test("somebody else's chain stays, is named, and matters, until it is removed", 
     "node2",
     `nft 'table ${FOREIGN} { chain fw { type filter hook forward priority 10; policy drop; }; }'`,
   );
-  await Bun.sleep(1000);
   expect((await lab.check()).code).toBe(1);
   expect((await lab.status()).stdout).toContain(`table ${FOREIGN}, chain fw`);
   await lab.sh("node2", `nft delete table ${FOREIGN}`);
   await untilWell();
   expect((await lab.status()).stdout).not.toContain("!");
-}, 30_000);
+}, 120_000);
 
 test("what is damaged without a pause is repaired too", async () => {
   await lab.sh("node1", `ip route flush proto 87; ip link del weft-vxlan; ip link del ${victim.hostLink}`);
   await untilWell();
-}, 30_000);
+}, 120_000);
 
 test("a pause that ends by itself is followed by a repair", async () => {
   await lab.pause("500ms");
   await lab.sh("node1", "ip route del 10.244.3.0/24 dev weft-vxlan");
   await lab.sh(pod(), "ip link set eth0 mtu 1300");
   await untilWell();
-}, 30_000);
+}, 120_000);
 
 test("the MTU of the underlay is followed", async () => {
   const podMtu = async (expected: number): Promise<void> => {
@@ -312,4 +312,4 @@ test("the MTU of the underlay is followed", async () => {
   await podMtu(1350);
   await lab.sh("node1", "ip link set eth0 mtu 1500");
   await podMtu(1450);
-}, 30_000);
+}, 120_000);

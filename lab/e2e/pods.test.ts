@@ -16,7 +16,7 @@ function apply(name: string, spec: object): void {
 }
 const remove = (name: string): void => rmSync(join(manifests, `${name}.yaml`));
 const untilGone = (name: string): Promise<boolean> =>
-  until(`${name} is gone`, 10_000, async () => (await lab.pod(name)) === undefined);
+  until(`${name} is gone`, 60_000, async () => (await lab.pod(name)) === undefined);
 const echo = (name = "echo"): object => ({ name, image: "weft/echo" });
 /** Asks the echo on port 7000 of an address, which answers one line. */
 const ASK = (address: string): string => `exec 3<>/dev/tcp/${address}/7000 && head -n 1 <&3`;
@@ -39,15 +39,26 @@ async function holdings(node: string): Promise<string> {
     .replaceAll(/counter packets \d+ bytes \d+/g, "");
 }
 
+/** The same twice: nothing is on its way any more. */
+async function settledHoldings(node: string): Promise<string> {
+  let last = "";
+  return until("the node is at rest", 60_000, async () => {
+    const now = await holdings(node);
+    const isSame = now === last;
+    last = now;
+    return isSame && now;
+  });
+}
+
 beforeAll(async () => {
   manifests = newDirectory("manifests");
   lab = new Lab("--nodes", "2", "--racks", "2", "--manifests", manifests);
   apply("first", { nodeName: "node1", containers: [echo()] });
   await lab.upOk();
-}, 120_000);
+}, 240_000);
 
 test("a manifest becomes a pod, and leaves nothing when it goes", async () => {
-  const before = await holdings("node2");
+  const before = await settledHoldings("node2");
   apply("second", { nodeName: "node2", containers: [echo()] });
   const second = await lab.untilReady("second");
   expect(second.node).toBe("node2");
@@ -65,13 +76,13 @@ test("a manifest becomes a pod, and leaves nothing when it goes", async () => {
   }
   remove("second");
   await untilGone("second");
-  await until("the deletion is applied", 5000, async () => (await holdings("node2")) === before);
+  await until("the deletion is applied", 60_000, async () => (await holdings("node2")) === before);
   expect(existsSync(`/run/netns/weft-${lab.name}-pod-default-second`)).toBe(false);
-}, 60_000);
+}, 120_000);
 
 test("an unknown image is said clearly", async () => {
   apply("unknown", { containers: [{ name: "web", image: "nginx:1.27" }] });
-  await until("the error is there", 10_000, async () => (await lab.pod("unknown"))?.error);
+  await until("the error is there", 60_000, async () => (await lab.pod("unknown"))?.error);
   const status = await weft("lab", "status", "--name", lab.name);
   expect(status.code).toBe(1);
   expect(status.stdout).toContain(
@@ -80,7 +91,7 @@ test("an unknown image is said clearly", async () => {
   remove("unknown");
   await untilGone("unknown");
   expect((await weft("lab", "status", "--name", lab.name)).code).toBe(0);
-}, 60_000);
+}, 120_000);
 
 test("fields without effect are named, and so is a manifest that cannot be read", async () => {
   apply("rich", {
@@ -99,11 +110,11 @@ test("fields without effect are named, and so is a manifest that cannot be read"
   remove("rich");
   await untilGone("rich");
   writeFileSync(join(manifests, "broken.yaml"), "kind: [");
-  await until("the fault is there", 10_000, async () => (await lab.condition()).sourceErrors.length > 0);
+  await until("the fault is there", 60_000, async () => (await lab.condition()).sourceErrors.length > 0);
   expect((await weft("lab", "status", "--name", lab.name)).stdout).toContain("broken.yaml");
   remove("broken");
-  await until("the fault is gone", 10_000, async () => (await lab.condition()).sourceErrors.length === 0);
-}, 60_000);
+  await until("the fault is gone", 60_000, async () => (await lab.condition()).sourceErrors.length === 0);
+}, 120_000);
 
 test("two containers share localhost and a log each", async () => {
   const asks = `until ${ASK("localhost")}; do sleep 0.1; done; exec sleep infinity`;
@@ -113,7 +124,7 @@ test("two containers share localhost and a log each", async () => {
   await lab.untilReady("pair");
   const logs = (): Promise<string> =>
     weft("lab", "logs", "--name", lab.name, "pair", "-c", "ask").then((d) => d.stdout);
-  const answer = await until("the answer", 10_000, async () => /^\{.*\}$/m.exec(await logs())?.[0]);
+  const answer = await until("the answer", 60_000, async () => /^\{.*\}$/m.exec(await logs())?.[0]);
   expect(JSON.parse(answer)).toMatchObject({ name: "pair" });
   expect(["127.0.0.1", "::1"]).toContain((JSON.parse(answer) as { client: string }).client);
   const all = await weft("lab", "logs", "--name", lab.name, "default/pair");
@@ -121,7 +132,7 @@ test("two containers share localhost and a log each", async () => {
   expect(all.stdout).toContain("[echo] ");
   remove("pair");
   await untilGone("pair");
-}, 60_000);
+}, 120_000);
 
 test("a pod of the host network has its node's addresses", async () => {
   apply("host", { nodeName: "node2", hostNetwork: true, containers: [echo()] });
@@ -136,7 +147,7 @@ test("a pod of the host network has its node's addresses", async () => {
   expect((await lab.check()).code).toBe(0);
   remove("host");
   await untilGone("host");
-}, 60_000);
+}, 120_000);
 
 test("commands run in a pod, with their own exit codes", async () => {
   const { podIPs } = await lab.untilReady("first");
@@ -153,10 +164,10 @@ test("commands run in a pod, with their own exit codes", async () => {
 test("a container that ends is started again", async () => {
   const { containers } = await lab.untilReady("first");
   process.kill(containers[0]!.pid!, "SIGKILL");
-  const again = await until("it is back", 10_000, async () => {
+  const again = await until("it is back", 60_000, async () => {
     const pod = await lab.pod("first");
     return pod?.ready === true && pod.restarts === 1 && pod;
   });
   expect(again.containers[0]).toMatchObject({ lastExit: "signal SIGKILL" });
   expect((await lab.check()).code).toBe(0);
-}, 60_000);
+}, 120_000);

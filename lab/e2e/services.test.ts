@@ -52,7 +52,7 @@ interface Heard {
 }
 /** Connects some times; what the pods that answered said, each once. */
 async function ask(from: string, host: string, port: number): Promise<Heard[]> {
-  const line = `for i in $(seq 16); do (exec 3<>/dev/tcp/${host}/${port} && head -n 1 <&3) 2>/dev/null || echo refused; done`;
+  const line = `for i in $(seq 32); do (exec 3<>/dev/tcp/${host}/${port} && head -n 1 <&3) 2>/dev/null || echo refused; done`;
   const said = (await lab.sh(from, line)).trim().split("\n");
   const heard = new Map<string, Heard>();
   for (const text of said) {
@@ -65,7 +65,7 @@ const names = (heard: readonly Heard[]): string[] => [...new Set(heard.map((h) =
 
 /** Every node has that many frontends, in the kernel too. */
 const served = (frontends: number): Promise<boolean> =>
-  until(`${frontends} frontends on every node`, 20_000, async () => {
+  until(`${frontends} frontends on every node`, 60_000, async () => {
     const agents = await lab.agents();
     return agents.every(
       ({ services: s }) =>
@@ -79,7 +79,7 @@ beforeAll(async () => {
   write("pods", pod("a", "node1"), pod("b", "node2"), pod("client", "node1"));
   await lab.upOk();
   for (const name of ["a", "b", "client"]) ips.set(name, (await lab.untilReady(name)).podIPs);
-}, 120_000);
+}, 240_000);
 
 const BOTH = [
   { name: "a", node: "node1" },
@@ -108,7 +108,7 @@ test("a cluster address and a node port lead to pods of all nodes, in both famil
       expect(names(await ask("outside", address, 30080))).toEqual(["a", "b"]);
     }
   }
-}, 90_000);
+}, 120_000);
 
 test("external traffic that stays on the node keeps its source; a node without endpoints does not answer", async () => {
   const spec = {
@@ -124,13 +124,13 @@ test("external traffic that stays on the node keeps its source; a node without e
   expect(await ask("outside", node2 ?? "", 30081)).toEqual([{ name: "b", client: "203.0.113.10" }]);
   const health = (host: string | undefined): Promise<string> =>
     lab.sh("outside", `curl -s -o /dev/null -w '%{http_code}' http://${host}:32000/`);
-  await until("the ports are open", 10_000, async () => (await health(node2)) === "200");
+  await until("the ports are open", 60_000, async () => (await health(node2)) === "200");
   expect(await health(node1)).toBe("503");
   const { code } = await lab.exec("outside", `timeout 2 bash -c 'exec 3<>/dev/tcp/${node1}/30081'`);
   expect(code).toBe(124);
   // The node's own pods go to wherever the endpoint is.
   expect(names(await ask("client", node1 ?? "", 30081))).toEqual(["b"]);
-}, 60_000);
+}, 120_000);
 
 test("the command line shows who is used, and why others are not", async () => {
   write(
@@ -168,17 +168,17 @@ test("the command line shows who is used, and why others are not", async () => {
     1,
     "weft: there is no Service default/nobody\n      See: weft service ls\n",
   ]);
-}, 60_000);
+}, 120_000);
 
 test("endpoints that end still answer while nobody is ready; without any it is refused; and all of it goes", async () => {
   const ending = { ready: false, serving: true, terminating: true };
   const web = service("web", { clusterIP: "10.96.0.10", ports: [{ port: 80 }] });
   write("web", web, slice("web", 4, ...BOTH.map((e) => ({ ...e, conditions: ending }))));
-  await until("both end", 10_000, async () => names(await ask("client", "10.96.0.10", 80)).join() === "a,b");
+  await until("both end", 60_000, async () => names(await ask("client", "10.96.0.10", 80)).join() === "a,b");
   write("web", web);
   await until(
     "it is refused",
-    10_000,
+    60_000,
     async () => names(await ask("client", "10.96.0.10", 80)).join() === "refused",
   );
   rmSync(join(manifests, "web.yaml"));
@@ -186,4 +186,4 @@ test("endpoints that end still answer while nobody is ready; without any it is r
   await served(0);
   const left = await lab.sh("node1", "nft list map inet weft-services frontends4");
   expect(left).not.toContain("10.96.0.10");
-}, 60_000);
+}, 120_000);

@@ -41,7 +41,7 @@ describe("3 nodes in 2 racks", () => {
       for (const backend of ["auto", "vxlan"]) {
         test(`pods ${pods}, underlay ${underlay}, backend ${backend}`, async () => {
           await holds(new Lab("--pods", pods, "--underlay", underlay, "--backend", backend), 3);
-        }, 120_000);
+        }, 240_000);
       }
     }
   }
@@ -54,7 +54,7 @@ test("direct in one rack, with no tunnel and the whole MTU", async () => {
   expect(agents.map((a) => a.context?.podMtu)).toEqual([1500, 1500, 1500]);
   expect(await lab.sh("node1", "ip -br link")).not.toContain("weft-vxlan");
   await holds(lab, 3);
-}, 120_000);
+}, 240_000);
 
 test("direct between racks is refused with a reason", async () => {
   const lab = new Lab("--backend", "direct");
@@ -71,11 +71,11 @@ test("direct between racks is refused with a reason", async () => {
   expect(failureTexts(report)).toEqual(expectedFailures(report, [4, 6], ["tcp", "udp"], ...far));
   const toPods = report.failures.filter((f) => f.from === "node1" && f.to.startsWith("default/"));
   for (const { message } of toPods) expect(message).toContain("UNREACH");
-}, 120_000);
+}, 240_000);
 
 test("one node", async () => {
   await holds(new Lab("--nodes", "1"), 1);
-}, 120_000);
+}, 240_000);
 
 test("a hostile firewall is found and named", async () => {
   const lab = new Lab("--hostile", "forward-drop");
@@ -92,7 +92,7 @@ test("a hostile firewall is found and named", async () => {
   );
   const { stdout } = await lab.status();
   for (const node of all) expect(stdout).toContain(`! ${node}: table inet hostile_firewall, chain forward`);
-}, 120_000);
+}, 240_000);
 
 test("20 nodes in 4 racks with 40 pods", async () => {
   const manifests = newDirectory("forty");
@@ -119,7 +119,7 @@ test("20 nodes in 4 racks with 40 pods", async () => {
   );
   const down = await lab.down();
   measured("lab down, 20 nodes", down.ms);
-}, 120_000);
+}, 240_000);
 
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`;
 

@@ -52,6 +52,8 @@ describe("the walker", () => {
   });
 });
 
+/** How much longer a busy machine may take for what takes a while at all. */
+const BUSY = 6;
 const steps = parseWalk(readFileSync(join(CHECKOUT, "README.md"), "utf8"));
 
 describe("README.md", () => {
@@ -64,13 +66,14 @@ describe("README.md", () => {
   test("has a walk", () => expect(steps).toBeDefined());
   for (const [i, step] of (steps ?? []).entries()) {
     test(`${i + 1}: ${step.command}`, async () => {
-      const end = performance.now() + step.withinMs;
+      // The page speaks of a machine that has nothing else to do.
+      const end = performance.now() + BUSY * step.withinMs;
       for (;;) {
         const fault = faultOf(step, await place.run(step.command));
         if (fault === undefined) return;
         if (performance.now() >= end) throw new Error(fault);
         await Bun.sleep(100);
       }
-    }, 120_000);
+    }, 240_000);
   }
 });

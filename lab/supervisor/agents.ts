@@ -14,7 +14,8 @@ const PLUGIN = "weft";
 const ASK_READY_MS = 5000;
 /** The network must have been unwell for this long before the node is said not to be ready. */
 const FAILING_MS = 3000;
-const ANSWER_MS = 2000;
+/** It may have much to do, and so may the machine. */
+const ANSWER_MS = 5000;
 const GRACE_MS = 2000;
 
 export interface AgentOptions {

@@ -6,14 +6,17 @@ import { runProbe } from "./probe-run.ts";
 const CONTAINER = { name: "c", image: "x", ports: [{ name: "http", containerPort: 8080 }] };
 const SERVER = `Bun.serve({ hostname: "::", port: 8080, async fetch(r) {
   const { pathname } = new URL(r.url);
-  if (pathname === "/slow") await Bun.sleep(3000);
+  if (pathname === "/slow") await Bun.sleep(600_000);
   const status = pathname === "/moved" ? 302 : pathname === "/bad" ? 500 : r.headers.get("x-key") === "1" ? 204 : 200;
   return new Response("x".repeat(100000), { status, headers: { location: "http://elsewhere/" } });
 }}); console.log("up")`;
 
+/** Of what answers in time. */
+const PATIENCE_MS = 30_000;
+
 let namespace: NetnsHandle;
 let server: { kill(signal?: NodeJS.Signals): void };
-const ask = (handler: Parameters<typeof runProbe>[0], address = "127.0.0.1", ms = 1000) => {
+const ask = (handler: Parameters<typeof runProbe>[0], address = "127.0.0.1", ms = PATIENCE_MS) => {
   const environment = { PATH: process.env["PATH"] ?? "", WORD: "hello" };
   const place = { node: namespace, pod: namespace, addresses: [address], environment };
   return runProbe(handler, CONTAINER, place, ms);
@@ -42,7 +45,7 @@ describe("http", () => {
     ["a port that is not there", { port: "grpc" }, "127.0.0.1", false, "no port named grpc"],
     ["too slow", { port: 8080, path: "/slow" }, "127.0.0.1", false, "deadline exceeded"],
   ])("%s", async (_, httpGet, address, ok, message) => {
-    const answer = await ask({ httpGet }, address, 800);
+    const answer = await ask({ httpGet }, address, message === "deadline exceeded" ? 800 : PATIENCE_MS);
     expect(answer.ok).toBe(ok);
     expect(answer.message).toContain(message);
   });
@@ -58,7 +61,7 @@ test("commands have the pod's network and the container's environment", async ()
     ask({ exec: { command: ["bash", "-c", script] } }, "127.0.0.1", ms);
   expect((await run("[[ $WORD == hello ]] && exec 3<>/dev/tcp/127.0.0.1/8080")).ok).toBe(true);
   expect(await run("echo why; exit 2")).toEqual({ ok: false, message: "why" });
-  expect((await run("sleep 5", 200)).message).toContain("timed out");
+  expect((await run("sleep 600", 200)).message).toContain("timed out");
   expect((await ask({ exec: { command: ["no-such-command"] } })).ok).toBe(false);
   expect((await ask({ exec: {} })).ok).toBe(false);
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import {
   createNamed,
   deleteNamed,
@@ -22,7 +23,9 @@ const bash = (script: string): string => spawnSyncIn(netns, ["bash", "-c", scrip
 const answer = (script: string): EchoAnswer => JSON.parse(bash(script)) as EchoAnswer;
 
 beforeAll(async () => {
-  for (const stale of listNamed(PREFIX)) deleteNamed(stale);
+  for (const left of listNamed(PREFIX)) {
+    if (!existsSync(`/proc/${left.slice(PREFIX.length)}`)) deleteNamed(left);
+  }
   createNamed(name);
   netns = openNetns(namedPath(name));
   const ns = openNamespace(namedPath(name));
@@ -35,7 +38,7 @@ beforeAll(async () => {
     stdout: "ignore",
     env: { ...process.env, POD_NAME: "me", NODE_NAME: "node1", TCP_PORT: "7001" },
   });
-  for (let i = 0; i < 200 && !listensOn(echo.pid, [8080, 7001]); i++) await Bun.sleep(20);
+  for (let i = 0; i < 3000 && !listensOn(echo.pid, [8080, 7001]); i++) await Bun.sleep(20);
 });
 afterAll(async () => {
   echo?.kill();
@@ -56,7 +59,7 @@ describe("weft/echo", () => {
       bytes: 0,
     });
     expect(
-      answer(`exec 3<>/dev/udp/${address}/7000; printf hello >&3; timeout 2 head -n 1 <&3`),
+      answer(`exec 3<>/dev/udp/${address}/7000; printf hello >&3; timeout 20 head -n 1 <&3`),
     ).toMatchObject({
       ...common,
       protocol: "udp",
@@ -66,7 +69,7 @@ describe("weft/echo", () => {
 
   test("sends all of a long stream back", () => {
     const bytes = 3_000_000;
-    const script = `exec 3<>/dev/tcp/10.244.1.2/7001; read -r line <&3; (head -c ${bytes} /dev/zero >&3) & timeout 5 head -c ${bytes} <&3 | wc -c`;
+    const script = `exec 3<>/dev/tcp/10.244.1.2/7001; read -r line <&3; (head -c ${bytes} /dev/zero >&3) & timeout 60 head -c ${bytes} <&3 | wc -c`;
     expect(bash(script).trim()).toBe(String(bytes));
   });
 
@@ -75,9 +78,9 @@ describe("weft/echo", () => {
     ns.replaceAddress({ link: "lo", address: "10.244.9.9/32" as never });
     ns.close();
     let text = "";
-    for (let i = 0; i < 40 && text === ""; i++) {
+    for (let i = 0; i < 200 && text === ""; i++) {
       await Bun.sleep(100);
-      text = bash("exec 3<>/dev/udp/10.244.9.9/7000; printf x >&3; timeout 0.2 head -n 1 <&3");
+      text = bash("exec 3<>/dev/udp/10.244.9.9/7000; printf x >&3; timeout 1 head -n 1 <&3");
     }
     expect(JSON.parse(text)).toMatchObject({ protocol: "udp" });
   });

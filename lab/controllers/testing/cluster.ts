@@ -51,7 +51,7 @@ export async function startCluster(clock: Clock = systemClock): Promise<TestClus
       return client.request<T>({ method, path, contentType, ...(body === undefined ? {} : { body }) });
     },
     async until(what, look) {
-      for (let i = 0; i < 1500; i++) {
+      for (let i = 0; i < 6000; i++) {
         const seen = await look();
         if (seen !== undefined && seen !== false) return seen;
         await Bun.sleep(10);

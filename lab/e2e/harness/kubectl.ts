@@ -56,7 +56,7 @@ export class Kubectl {
   }
 
   /** Output that satisfies, asked for again and again. */
-  until(what: string, words: string, test: (text: string) => boolean, ms = 30_000): Promise<string> {
+  until(what: string, words: string, test: (text: string) => boolean, ms = 60_000): Promise<string> {
     let last = "";
     return until(
       what,

@@ -91,7 +91,7 @@ export class Lab {
     let last: PodStatus | undefined;
     return until(
       `${pod} is ready`,
-      20_000,
+      60_000,
       async () => {
         last = await this.pod(pod);
         return last?.ready === true && last;

@@ -2,10 +2,10 @@
  * Tells whom it was asked by; a program, so that it can run in a pod or outside of the cluster.
  *
  *   bun source.ts serve PORT                        answers every TCP chunk and UDP datagram with its sender's address
- *   bun source.ts ask tcp|udp ADDRESS PORT          prints the answer; exits with 1 when there is none for 3 s
+ *   bun source.ts ask tcp|udp ADDRESS PORT          prints the answer; exits with 1 when there is none for 10 s
  *   bun source.ts hold ADDRESS PORT MILLISECONDS    one TCP connection, asked every 100 ms; prints each new answer
  */
-const PATIENCE_MS = 3_000;
+const PATIENCE_MS = 10_000;
 const PACE_MS = 100;
 
 async function serve(port: number): Promise<void> {

@@ -14,7 +14,7 @@ import { readFileSync } from "node:fs";
 import { type Done, run, start } from "./weft.ts";
 
 /** Nothing takes longer than this. */
-const HOLD_MS = 300_000;
+const HOLD_MS = 900_000;
 
 export interface Step {
   readonly command: string;

@@ -81,7 +81,7 @@ export function useWeft(): void {
   afterAll(async () => {
     for (const name of made.splice(0)) await tearDown(name);
     rmSync(HOME, { recursive: true, force: true });
-  }, 60_000);
+  }, 120_000);
 }
 
 const made: string[] = [];
