@@ -7,7 +7,7 @@ import { FakePoolApi } from "./fake.ts";
 import type { PoolTimes } from "./parts.ts";
 import { addressingOf, poolOf, World, type WorldNode } from "./testing/world.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let world: World;
 let api: FakePoolApi;
@@ -93,8 +93,12 @@ describe("claims", () => {
     const pool = poolOf("p", "10.0.0.0/24", 26);
     const [a] = (await build(1, [pool], { report: 60_000 })) as [WorldNode];
     await world.until("a block is there", () => a.engine.waitingFor === undefined);
-    await Bun.sleep(50);
-    const before = api.calls.length;
+    // Nothing of the claim is under way any more.
+    let before = -1;
+    while (before !== api.calls.length) {
+      before = api.calls.length;
+      await Bun.sleep(200);
+    }
     a.engine.take({ ...world.viewOf("n0"), current: false });
     api.fault = () => "before";
     const free = a.engine.status().blocks[0]?.free as number;
@@ -233,9 +237,9 @@ test("what is granted to an ADD that has given up goes back", async () => {
   ]);
   expect(error.message).toContain("went away");
   rich.atStep = () => {};
-  await world.until("one of the two is back", () => everyBlock()[0]?.loans.length === 2, 3_000);
+  await world.until("one of the two is back", () => everyBlock()[0]?.loans.length === 2, 20_000);
   poor.del("q");
-  await world.until("and the other one", () => everyBlock()[0]?.loans.length === 1, 3_000);
+  await world.until("and the other one", () => everyBlock()[0]?.loans.length === 1, 20_000);
   expect(poor.ledger.pools.blocks()).toHaveLength(1);
 });
 
@@ -246,7 +250,7 @@ test("an address that is taken is waited for as long as that may take, and then 
   const [address] = (await a.add("first", addressingOf([pool]))) as [IpAddress];
   const error = await failure(a.add("second", wish(address)));
   expect(error.message).toContain(`${address} is in use by pod default/first on node n0`);
-}, 30_000);
+}, 120_000);
 
 test("what failed is no problem any more once it is not there", async () => {
   const pool = poolOf("p", "10.0.0.0/28", 28);

@@ -10,7 +10,7 @@ import { type FakeCall, FakePoolApi } from "./fake.ts";
 import { POOL_STEPS } from "./parts.ts";
 import { addressingOf, Killed, poolOf, World, type WorldNode } from "./testing/world.ts";
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(400_000);
 
 const POOL = poolOf("p", "10.0.0.0/27", 28);
 const YOUNG = poolOf("young", "10.1.0.0/26", 28, { created: 2 });
@@ -29,7 +29,7 @@ function build(): { api: FakePoolApi; world: World } {
 
 /** Until it is done, whoever is killed meanwhile. */
 async function addSurely(world: World, node: WorldNode, id: string, pool: IpPool): Promise<void> {
-  const end = performance.now() + 20_000;
+  const end = performance.now() + 60_000;
   for (;;) {
     if (node.alive) {
       try {

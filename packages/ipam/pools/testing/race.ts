@@ -175,7 +175,7 @@ class Racer {
           this.#freeOne();
         return quiet;
       },
-      60_000,
+      120_000,
     );
   }
 
@@ -206,7 +206,7 @@ class Racer {
       pools.length;
     const capacity = Math.min(...pools.map(capacityOf));
     // One after the other, and the last ones ask many lenders.
-    const end = performance.now() + 60_000 + 500 * capacity;
+    const end = performance.now() + 120_000 + 1_000 * capacity;
     for (let i = 0; used() + ends() < capacity; i++) {
       if (performance.now() > end) {
         throw new Error(
@@ -227,7 +227,7 @@ class Racer {
       this.#podsOf(node).clear();
     }
     await disable();
-    await world.until("no block is left", () => world.snapshot.blocks.length === 0, 40_000);
+    await world.until("no block is left", () => world.snapshot.blocks.length === 0, 120_000);
     await world.until("no ledger holds anything", () =>
       world.nodes.every((n) => n.ledger.pools.blocks().length === 0 && n.ledger.pools.held().length === 0),
     );

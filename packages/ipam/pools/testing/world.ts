@@ -131,7 +131,7 @@ export class WorldNode {
   async add(
     id: string,
     addressing: PodAddressing,
-    signal = AbortSignal.timeout(8_000),
+    signal = AbortSignal.timeout(30_000),
   ): Promise<readonly IpAddress[]> {
     const life = this.#life;
     const { addresses } = await this.engine.allocate(
@@ -294,7 +294,7 @@ export class World {
   }
 
   /** Waits until the condition holds, telling everybody everything meanwhile. */
-  async until(what: string, condition: () => boolean | Promise<boolean>, limit = 20_000): Promise<void> {
+  async until(what: string, condition: () => boolean | Promise<boolean>, limit = 60_000): Promise<void> {
     const end = performance.now() + limit;
     for (;;) {
       await this.deliver(true);
