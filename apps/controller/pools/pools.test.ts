@@ -15,7 +15,8 @@ const POOLS = "/apis/weft.network/v1alpha1/ippools";
 const BLOCKS = "/apis/weft.network/v1alpha1/ipblocks";
 const NODES = "/api/v1/nodes";
 const EVENTS = "/apis/events.k8s.io/v1/events";
-const ELECTION = { leaseDuration: 600, renewDeadline: 400, retryPeriod: 50 };
+/** A leader stays one while the machine has other things to do; whoever stops gives its lease back. */
+const ELECTION = { leaseDuration: 15_000, renewDeadline: 10_000, retryPeriod: 50 };
 
 let directory: string;
 let server: ApiServer;
@@ -129,7 +130,7 @@ const specOf = async (name: string): Promise<Record<string, unknown> | undefined
   (await ask("GET", `${BLOCKS}/${name}`))["spec"] as Record<string, unknown> | undefined;
 
 async function eventually(what: string, is: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 3000; i++) {
     if (await is()) return;
     await Bun.sleep(20);
   }
@@ -171,12 +172,13 @@ test("a pool is held before it is ready, and says what is wrong with it", async 
   await ask("PATCH", `${POOLS}/q`, { spec: { cidr: "10.8.0.0/17" } });
   await eventually("changed", async () => (await reasonOf("q")) === "RangeChanged");
   expect((await statusOf("q")).cidr).toBe("10.8.128.0/17");
-  const events = ((await ask("GET", EVENTS))["items"] ?? []) as {
-    reason: string;
-    regarding: { kind: string };
-  }[];
-  await eventually("events", async () => events.length > 0);
-  expect(events.filter((e) => e.regarding.kind === "IPPool").map((e) => e.reason)).toContain("OverlapsPool");
+  await eventually("an event", async () => {
+    const events = ((await ask("GET", EVENTS))["items"] ?? []) as {
+      reason: string;
+      regarding: { kind: string };
+    }[];
+    return events.some((e) => e.regarding.kind === "IPPool" && e.reason === "OverlapsPool");
+  });
 });
 
 test("a pool goes once nothing of it is left, whatever the watch has told", async () => {
@@ -205,13 +207,15 @@ test("numbers are counted from blocks, and not written with every one of them", 
   expect(writes.slice(before).filter((w) => w.startsWith("PUT"))).toEqual([]);
   await ask("PATCH", `${POOLS}/p`, { spec: { disabled: true } });
   await eventually("news", async () => (await reasonOf("p")) === "Disabled");
+  // Of those that the watch had yet to tell of, it is written later.
+  await eventually("all are counted", async () => (await statusOf("p"))["blocks"] === 50);
   expect(await statusOf("p")).toMatchObject({ blocks: 50, nodes: 1 });
 });
 
 test("a node that is gone: its blocks go back, lent ones lose their node, and what it borrowed is returned", async () => {
   await node("n1");
   await node("n2");
-  controller("c1", 400);
+  controller("c1", 2000);
   await pool("p", "10.8.0.0/16");
   await eventually("accepted", async () => (await reasonOf("p")) === "Accepted");
   await block("10.8.0.0/26", "n1");
@@ -220,7 +224,7 @@ test("a node that is gone: its blocks go back, lent ones lose their node, and wh
     loans: [{ id: "a", node: "n2", address: "10.8.0.70" }],
   });
   await block("10.8.0.128/26", "n2", { loans: [{ id: "b", node: "n1", address: "10.8.0.130" }] });
-  await Bun.sleep(600);
+  await Bun.sleep(2300);
   expect((await specOf("10-8-0-0-26"))?.["node"]).toBe("n1");
   await ask("DELETE", `${NODES}/n1`);
   await Bun.sleep(150);
@@ -246,14 +250,14 @@ test("a node that is gone: its blocks go back, lent ones lose their node, and wh
 
 test("a node that comes back in time keeps everything", async () => {
   await node("n1");
-  controller("c1", 700);
+  controller("c1", 3000);
   await pool("p", "10.8.0.0/16");
   await eventually("accepted", async () => (await reasonOf("p")) === "Accepted");
   await block("10.8.0.0/26", "n1");
   await ask("DELETE", `${NODES}/n1`);
   await Bun.sleep(300);
   await node("n1");
-  await Bun.sleep(900);
+  await Bun.sleep(3500);
   expect((await specOf("10-8-0-0-26"))?.["node"]).toBe("n1");
 });
 
@@ -279,7 +283,7 @@ test("conflicts and errors in the middle are looked at again; another leader cha
   // Numbers may be newer; what is said stays, with its time.
   expect((await statusOf("p")).conditions).toEqual(before.conditions);
   expect(writes).not.toContain(`PUT ${POOLS}/p`);
-}, 30_000);
+}, 120_000);
 
 test("five thousand blocks: a new leader reads them and writes nothing but the pool", async () => {
   await node("n1");
@@ -305,4 +309,4 @@ test("five thousand blocks: a new leader reads them and writes nothing but the p
     `PUT ${POOLS}/p`,
     `PUT ${POOLS}/p/status`,
   ]);
-}, 60_000);
+}, 120_000);
