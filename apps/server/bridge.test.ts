@@ -22,7 +22,7 @@ async function ask(stream: () => ReadableStream<Uint8Array>): Promise<Socket> {
 }
 
 async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !done(); i++) await Bun.sleep(10);
+  for (let i = 0; i < 6000 && !done(); i++) await Bun.sleep(10);
   expect(done()).toBe(true);
 }
 
@@ -63,7 +63,7 @@ test("who reads slowly gets all of it, and no more is made than fits on the way"
     const chunks = Math.floor(COUNT / 251) + (i < COUNT % 251 ? 1 : 0);
     expect(sum).toBeGreaterThanOrEqual(chunks * CHUNK);
   }
-}, 30_000);
+}, 120_000);
 
 test.each(["while the answer waits for the client", "while it waits for something to send"])(
   "a client that goes ends its answer: %s",
@@ -124,7 +124,7 @@ test("a long watch leaves nothing behind for each of its events", async () => {
   await until(() => sent === most);
   expect((used() - before) / EVENTS).toBeLessThan(50);
   socket.destroy();
-}, 60_000);
+}, 120_000);
 
 test("an answer that fails in the middle is cut off, and nobody else hears of it", async () => {
   const unheard: unknown[] = [];

@@ -43,7 +43,7 @@ async function failure(promise: Promise<unknown>): Promise<{ message: string; hi
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   for (let i = 0; !(await condition()); i++) {
-    if (i > 600) throw new Error("it did not come about");
+    if (i > 2400) throw new Error("it did not come about");
     await Bun.sleep(25);
   }
 }

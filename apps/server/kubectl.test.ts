@@ -23,6 +23,12 @@ interface Output {
   readonly err: string;
 }
 
+const environment = () => ({
+  HOME: directory,
+  PATH: process.env["PATH"] ?? "",
+  KUBECACHEDIR: join(directory, "cache"),
+});
+
 /** Runs kubectl with these words, split at spaces; `input` is its standard input. */
 async function run(words: string | readonly string[], input?: string): Promise<Output> {
   const list = typeof words === "string" ? words.split(" ") : words;
@@ -30,7 +36,7 @@ async function run(words: string | readonly string[], input?: string): Promise<O
     stdin: input === undefined ? "ignore" : Buffer.from(input),
     stdout: "pipe",
     stderr: "pipe",
-    env: { HOME: directory, PATH: process.env["PATH"] ?? "", KUBECACHEDIR: join(directory, "cache") },
+    env: environment(),
   });
   const [out, err] = await Promise.all([
     new Response(child.stdout).text(),
@@ -211,17 +217,32 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
 
   test("watches, and waits for conditions and deletion", async () => {
     await ok("create configmap w --from-literal=a=1");
-    const watch = run(
-      "get configmap -w --output-watch-events --field-selector metadata.name=w --request-timeout=6s",
-    );
-    const waiting = run("wait --for=delete configmap/w --timeout=30s");
-    const value = run("wait --for=jsonpath={.data.a}=2 configmap/w --timeout=30s");
-    await Bun.sleep(2000);
+    const words = "get configmap -w --output-watch-events --field-selector metadata.name=w";
+    const watch = Bun.spawn([kubectl as string, "--kubeconfig", server.kubeconfig, ...words.split(" ")], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "ignore",
+      env: environment(),
+    });
+    const reader = watch.stdout.getReader();
+    let out = "";
+    const heard = async (word: string): Promise<void> => {
+      for (let end = false; !end && !out.includes(word); ) {
+        const { done, value } = await reader.read();
+        out += Buffer.from(value ?? []).toString();
+        end = done;
+      }
+    };
+    await heard("ADDED");
+    const waiting = run("wait --for=delete configmap/w --timeout=90s");
+    const value = run("wait --for=jsonpath={.data.a}=2 configmap/w --timeout=90s");
     await ok(["patch", "configmap", "w", "-p", '{"data":{"a":"2"}}']);
     expect((await value).out).toContain("condition met");
     await ok("delete configmap w");
     expect((await waiting).code).toBe(0);
-    const { out } = await watch;
+    await heard("DELETED");
+    watch.kill();
+    await watch.exited;
     expect(out.split("\n").map((line) => line.split(" ")[0])).toEqual([
       "EVENT",
       "ADDED",
@@ -297,7 +318,7 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
         JSON.stringify({ status }),
       ]);
     };
-    const waiting = run("rollout status deployment/roll --timeout=60s");
+    const waiting = run("rollout status deployment/roll --timeout=90s");
     await control(1);
     expect(await waiting).toMatchObject({ code: 0, out: expect.stringContaining("successfully rolled out") });
     const first = await template();
@@ -305,7 +326,7 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
     await ok("set image deployment/roll roll=example/roll:2");
     expect((await run("rollout status deployment/roll --timeout=2s")).code).toBe(1);
     await control(2);
-    await ok("rollout status deployment/roll --timeout=30s");
+    await ok("rollout status deployment/roll --timeout=90s");
     await ok("rollout restart deployment/roll");
     expect(JSON.stringify(await template())).toContain("kubectl.kubernetes.io/restartedAt");
     await control(3);
@@ -317,7 +338,7 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
     await ok("rollout resume deployment/roll");
     expect(await ok("get deployment roll -o jsonpath={.metadata.generation}")).toBe("6");
     await ok("delete deployment roll --cascade=foreground");
-    await ok("wait --for=delete replicaset/roll-1 --timeout=30s");
+    await ok("wait --for=delete replicaset/roll-1 --timeout=90s");
   });
 
   test("empties a node by evictions, and gives it back", async () => {
@@ -328,9 +349,9 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
     await ok("apply -f -", [pod("away", "drained"), pod("stays", "other")].join("\n---\n"));
     await ok("cordon drained");
     expect(await ok("get node drained")).toContain("SchedulingDisabled");
-    const draining = run("drain drained --force --timeout=60s");
+    const draining = run("drain drained --force --timeout=90s");
     // The kubelet: once a pod is marked it ends it, and says so by a deletion without grace.
-    await ok("wait --for=jsonpath={.metadata.deletionTimestamp} pod/away --timeout=30s");
+    await ok("wait --for=jsonpath={.metadata.deletionTimestamp} pod/away --timeout=90s");
     expect(await ok("get pod away")).toContain("Terminating");
     expect(await ok("get pod away -o jsonpath={.metadata.deletionGracePeriodSeconds}")).toBe("30");
     await ok("delete pod away --grace-period=0 --force");
@@ -349,7 +370,7 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
 
   test("works with custom resources", async () => {
     await ok("apply -f -", WIDGETS);
-    await ok("wait --for=condition=established crd/widgets.example.com --timeout=30s");
+    await ok("wait --for=condition=established crd/widgets.example.com --timeout=90s");
     const widget = (spec: string): string =>
       `{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}, spec: ${spec}}`;
     await ok("apply -f -", widget("{color: red}"));

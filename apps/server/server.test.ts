@@ -256,8 +256,8 @@ describe("our own client", () => {
         identity,
         signal: stop,
         logger,
-        leaseDuration: 3000,
-        renewDeadline: 2000,
+        leaseDuration: 15_000,
+        renewDeadline: 10_000,
         retryPeriod: 200,
         onStart: (lost: AbortSignal) => {
           leaders.push(identity);
@@ -332,7 +332,7 @@ async function refusal(promise: Promise<unknown>): Promise<string> {
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
+  for (let i = 0; i < 1200; i++) {
     if (await condition()) return;
     await Bun.sleep(50);
   }

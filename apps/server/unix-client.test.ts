@@ -41,7 +41,7 @@ const node = (name: string, i: number) => ({
 
 async function until(condition: () => boolean): Promise<void> {
   for (let i = 0; !condition(); i++) {
-    if (i > 1200) throw new Error("it did not come about");
+    if (i > 2400) throw new Error("it did not come about");
     await Bun.sleep(25);
   }
 }
@@ -90,7 +90,7 @@ test("an agent's watch goes on after the server was killed and is back, and erro
   expect(cluster.status().nodes).toMatchObject({ state: "watching", lists, awaySince: undefined });
   await cluster.stop();
   api.close();
-}, 60_000);
+}, 120_000);
 
 test("a request that is not answered ends in time, and one that is called off at once", async () => {
   const api = client();
@@ -109,7 +109,7 @@ test("a request that is not answered ends in time, and one that is called off at
   const late = await failure(api.request({ path, query, timeout: 300 }));
   expect(late.message).toBe(`${api.server}: no answer within 0.3 s`);
   api.close();
-}, 60_000);
+}, 120_000);
 
 test("from a network namespace without any link there is a way", async () => {
   const script = join(directory, "ask.ts");
@@ -128,7 +128,7 @@ test("from a network namespace without any link there is a way", async () => {
   };
   expect(await ask(kubeconfig)).toBe("NodeList\n");
   expect(await ask(server.kubeconfig)).toContain("https://127.0.0.1");
-}, 60_000);
+}, 120_000);
 
 test("bad places of a socket are refused, with what to do", async () => {
   const write = (server: string, cluster: object = {}): string =>
