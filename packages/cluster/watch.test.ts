@@ -32,7 +32,7 @@ afterEach(() => {
 
 async function until(condition: () => boolean): Promise<void> {
   for (let i = 0; !condition(); i++) {
-    if (i > 1000) throw new Error("it did not come about");
+    if (i > 12_000) throw new Error("it did not come about");
     await Bun.sleep(5);
   }
 }

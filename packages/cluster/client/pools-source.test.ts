@@ -132,5 +132,5 @@ test.each([1, 2, 3])(
     await until(() => known() === there, "equality");
     expect(proxy.injected.length).toBeGreaterThan(10);
   },
-  60_000,
+  120_000,
 );

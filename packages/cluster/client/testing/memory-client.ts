@@ -1,6 +1,7 @@
 /**
  * A process that watches a whole cluster and says how much memory that takes: `bun memory-client.ts URL`. It prints a
- * line of JSON once everything is listed, and one more for each line that it reads.
+ * line of JSON once everything is listed, and one more for each line that it reads: a version and a round, once it has
+ * heard of that version and has a row of that round.
  */
 import { type ClusterRows, createClient, watchCluster } from "../index.ts";
 import { anonymous } from "./setup.ts";
@@ -20,16 +21,18 @@ const watch = watchCluster({
   },
 });
 
+const newest = (): number | undefined =>
+  rows?.pods.reduce((most, pod) => Math.max(most, Number(pod.labels["round"])), 0);
+
 function say(): void {
   const peak = process.memoryUsage().rss;
   Bun.gc(true);
   const now = process.memoryUsage();
-  const newest = rows?.pods.reduce((most, pod) => Math.max(most, Number(pod.labels["round"])), 0);
   const line = {
     nodes: rows?.nodes.length,
     blocks: rows?.blocks.length,
     pods: rows?.pods.length,
-    newest,
+    newest: newest(),
     batches,
     version: watch.status().pods.resourceVersion,
     heap: now.heapUsed - before.heapUsed,
@@ -42,9 +45,11 @@ function say(): void {
 await watch.ready;
 say();
 for await (const line of console) {
+  const [version, round] = line.trim().split(" ");
+  while (watch.status().pods.resourceVersion !== version) await Bun.sleep(10);
   // Gathered changes are told a moment later.
-  while (watch.status().pods.resourceVersion !== line.trim()) await Bun.sleep(10);
-  await Bun.sleep(300);
+  do await Bun.sleep(300);
+  while (newest() !== Number(round));
   say();
 }
 await watch.stop();

@@ -84,7 +84,7 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal | null | undefined):
 /** Waits for something that comes about by itself. */
 export async function until(condition: () => boolean, what = "it"): Promise<void> {
   for (let i = 0; !condition(); i++) {
-    if (i > 4000) throw new Error(`${what} did not come about`);
+    if (i > 30_000) throw new Error(`${what} did not come about`);
     await Bun.sleep(2);
   }
 }
