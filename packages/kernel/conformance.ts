@@ -53,7 +53,7 @@ function thrown(fn: () => unknown): unknown {
 }
 
 async function eventually(check: () => boolean): Promise<void> {
-  for (let i = 0; i < 400 && !check(); i++) await Bun.sleep(5);
+  for (let i = 0; i < 6000 && !check(); i++) await Bun.sleep(5);
   expect(check()).toBe(true);
 }
 

@@ -16,11 +16,16 @@ import {
   spawnSyncIn,
 } from "./index.ts";
 
-const PREFIX = "weft-t-netns-";
-const NAME = `${PREFIX}${process.pid}`;
+const STALE = "weft-t-netns-";
+/** Of this run: another checkout's may go on beside it. */
+const PREFIX = `${STALE}${process.pid}`;
+const NAME = PREFIX;
 const OWN = "/proc/thread-self/ns/net";
 const clean = (): void => {
-  for (const name of listNamed(PREFIX)) deleteNamed(name);
+  for (const name of listNamed(STALE)) {
+    const pid = name.slice(STALE.length);
+    if (name === NAME || !existsSync(`/proc/${pid}`)) deleteNamed(name);
+  }
 };
 beforeAll(clean);
 afterAll(clean);

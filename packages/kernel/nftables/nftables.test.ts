@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { type IpAddress, isInvalid, type Mac } from "@weft/base";
 import { createAnonymous } from "../netns/index.ts";
 import type { IpRange, SetElement } from "../port.ts";
@@ -63,7 +63,8 @@ const many = (n: number): SetElement[] =>
 
 beforeAll(async () => {
   const { stdout } = Bun.spawnSync(["ip", "netns", "list"]);
-  for (const stale of stdout.toString().match(/^weft-t-nft-\d+/gm) ?? []) ip("netns", "del", stale);
+  for (const [stale, pid] of stdout.toString().matchAll(/^weft-t-nft-(\d+)/gm))
+    if (!existsSync(`/proc/${pid}`)) ip("netns", "del", stale);
   ip("netns", "add", NAME);
   fd = openSync(`/run/netns/${NAME}`, "r");
   nft = createNftables({ fd });

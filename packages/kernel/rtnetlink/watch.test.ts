@@ -19,7 +19,7 @@ afterEach(() => {
 });
 
 async function eventually(check: () => boolean): Promise<void> {
-  for (let i = 0; i < 400 && !check(); i++) await Bun.sleep(5);
+  for (let i = 0; i < 6000 && !check(); i++) await Bun.sleep(5);
   expect(check()).toBe(true);
 }
 

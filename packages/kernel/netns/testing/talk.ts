@@ -135,7 +135,7 @@ export function overhear(namespace: NetnsHandle, family: Family): { from(): IpAd
 
 /** The next answer on a connection that is held. */
 export async function hear(fd: number, servers: readonly Server[]): Promise<string> {
-  for (let tries = 0; tries < 400; tries++) {
+  for (let tries = 0; tries < 12_000; tries++) {
     for (const server of servers) server.poll();
     const length = receiveStream(fd, buffer) ?? 0;
     if (length > 0) return buffer.toString("utf8", 0, length);
@@ -146,7 +146,7 @@ export async function hear(fd: number, servers: readonly Server[]): Promise<stri
 
 /** Connects from `namespace`, and waits for the answer of whichever server got it. */
 export async function dial(namespace: NetnsHandle, servers: readonly Server[], d: Dial): Promise<Outcome> {
-  const { port, protocol = "tcp", from, fromPort, timeoutMs = 3000 } = d;
+  const { port, protocol = "tcp", from, fromPort, timeoutMs = 20_000 } = d;
   const ip = parseIp(d.ip);
   const own = { ip: from === undefined ? undefined : parseIp(from), port: fromPort };
   const fd = socketIn(namespace, { family: familyOf(ip), protocol, ...own });
