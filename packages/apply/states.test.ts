@@ -117,13 +117,13 @@ test("in memory: from every state to every other", async () => {
   const walk = walkOfAllPairs(NAMES);
   expect(walk).toHaveLength(NAMES.length * (NAMES.length - 1) + 1);
   await follow(fakeWorld, walk);
-}, 60_000);
+}, 120_000);
 
 test("Linux: a walk that visits every state", async () => {
   // Steps of different lengths through the list: neighbours in it differ in little, others in much.
   const walk = [1, 8].flatMap((step) => NAMES.map((_, i) => NAMES[(i * step) % NAMES.length] as string));
   await follow(realWorld, walk);
-}, 60_000);
+}, 120_000);
 
 for (const [kind, make] of [
   ["in memory", fakeWorld],

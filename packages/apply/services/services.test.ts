@@ -203,7 +203,7 @@ for (const [name, make] of KERNELS) {
         await services.stop();
         made.close();
       }
-    }, 30_000);
+    }, 120_000);
 
     test("a restart writes nothing", async () => {
       const made = make();
@@ -226,7 +226,7 @@ for (const [name, make] of KERNELS) {
       } finally {
         made.close();
       }
-    }, 30_000);
+    }, 120_000);
 
     const key = Uint8Array.of(10, 96, 0, 1, 6, 0, 0, 0, 0, 80, 0, 0);
     const slot = (n: number) => Uint8Array.of(...key, n, 0, 0, 0);
@@ -307,7 +307,7 @@ for (const [name, make] of KERNELS) {
           await services.stop();
           made.close();
         }
-      }, 30_000);
+      }, 120_000);
 
       test(`${what}: put right by a change that runs into it`, async () => {
         const made = make();
@@ -323,7 +323,7 @@ for (const [name, make] of KERNELS) {
           await services.stop();
           made.close();
         }
-      }, 30_000);
+      }, 120_000);
     }
 
     test("transactions in tables of others are no drift", async () => {
@@ -340,7 +340,7 @@ for (const [name, make] of KERNELS) {
         await services.stop();
         made.close();
       }
-    }, 30_000);
+    }, 120_000);
 
     test("grows from nothing to thousands, and back", async () => {
       const made = make();
@@ -360,7 +360,7 @@ for (const [name, make] of KERNELS) {
         await services.stop();
         made.close();
       }
-    }, 30_000);
+    }, 120_000);
 
     test("profiles that nothing has any more go in the end", async () => {
       const made = make();
@@ -378,7 +378,7 @@ for (const [name, make] of KERNELS) {
         await services.stop();
         made.close();
       }
-    }, 30_000);
+    }, 120_000);
 
     test("one backend more or less is few elements", async () => {
       const made = make();
@@ -420,7 +420,7 @@ for (const [name, make] of KERNELS) {
         await services.stop();
         made.close();
       }
-    }, 30_000);
+    }, 120_000);
   });
 }
 
@@ -501,5 +501,5 @@ describe("nft(8)", () => {
       }
       await services.stop();
     });
-  }, 60_000);
+  }, 120_000);
 });
