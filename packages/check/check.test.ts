@@ -201,7 +201,9 @@ describe("around the probes", () => {
           },
         },
       ).catch((error: Error) => expect(error.message).toBe("stopped"));
-      expect(count()).toBe(before);
+      // What the runtime has opened for its own processes may go a moment later.
+      for (let i = 0; i < 1000 && count() > before; i++) await Bun.sleep(10);
+      expect(count()).toBeLessThanOrEqual(before);
       const left = Bun.spawnSync(["ip", "netns", "exec", namespaceOf("a"), "ss", "-Htuan"]).stdout.toString();
       expect(left).toBe("");
     }));

@@ -50,8 +50,11 @@ export interface ArrivalObserver {
   unanswered(request: Request, reason: unknown): void;
 }
 
-/** Time that duplicate address detection of a new IPv6 address may take (RFC 4862 section 5.4: up to two seconds). */
-const TENTATIVE_MS = 2500;
+/**
+ * Time that duplicate address detection of a new IPv6 address may take: RFC 4862 section 5.4 has up to two seconds, and a
+ * kernel that has much else to do begins later.
+ */
+const TENTATIVE_MS = 6000;
 const BACKLOG = 4096;
 const RECEIVE_BUFFER = 4 << 20;
 /** Milliseconds after which the kernel gives up what a client has not acknowledged, once we have closed it. */
