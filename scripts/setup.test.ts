@@ -149,13 +149,21 @@ describe("a fresh checkout", () => {
   });
 
   test("two at once: one sets up, the other waits", async () => {
-    standIn("npm", `sleep 0.5\n${STANDINS["npm"]}`, "shelf");
+    standIn("npm", `while [ ! -e "$WEFT_T/go" ]; do sleep 0.05; done\n${STANDINS["npm"]}`, "shelf");
     const start = () =>
       Bun.spawn([join(home, "weft"), "status"], { env: environment(), stdout: "pipe", stderr: "pipe" });
-    const both = [start(), start()];
-    const said = await Promise.all(both.map((child) => child.stderr.text()));
-    expect(await Promise.all(both.map((child) => child.exited))).toEqual([0, 0]);
-    expect(said).toContain("weft: waiting for another set-up of this checkout to end\n");
+    const first = start();
+    while (!calls().some((call) => call.startsWith("npm"))) await Bun.sleep(10);
+    const second = start();
+    let said = "";
+    const decoder = new TextDecoder();
+    for await (const bytes of second.stderr) {
+      said += decoder.decode(bytes, { stream: true });
+      // The first one is in the middle of it until the second has had to wait.
+      if (said.includes("waiting")) writeFileSync(join(base, "go"), "");
+    }
+    expect(await Promise.all([first, second].map((child) => child.exited))).toEqual([0, 0]);
+    expect(said).toBe("weft: waiting for another set-up of this checkout to end\n");
     expect(calls().filter((call) => /^(npm|apt-get install|run)/.test(call))).toHaveLength(3);
   });
 
@@ -171,7 +179,7 @@ describe("a fresh checkout", () => {
 
 describe("what is done already", () => {
   beforeEach(setUp);
-  const future = new Date(Date.now() + 60_000);
+  const future = new Date(Date.now() + 86_400_000);
   const stepsAfter = (change: () => void): string[] => {
     change();
     const { code, err } = weft(["status"]);

@@ -7,6 +7,12 @@ import { parseFailures, parseReport } from "./report.ts";
 /** A checkout with the runner and some rooms. */
 let root: string;
 
+/** Processes of these tests and of no other run of them. */
+const HUNG = ["sleep", `97531.${process.pid}`];
+const LEFT = ["sleep", `97532.${process.pid}`];
+/** Minutes in which a room that does not hang has ended, on a busy machine too. */
+const SHORT = "0.15";
+
 const ROOMS = {
   "packages/good/a.test.ts": 'test("one", () => {}); test.skip("two", () => {});',
   "packages/good/deep/b.test.ts": 'test("three", () => {});',
@@ -14,8 +20,7 @@ const ROOMS = {
   "packages/broken/a.test.ts": 'import "./absent.ts"; test("never", () => {});',
   "packages/all-skipped/a.test.ts": 'test.skip("one", () => {});',
   "packages/crash/a.test.ts": 'test("kills itself", () => { process.kill(process.pid, "SIGKILL"); });',
-  "packages/hung/a.test.ts":
-    'test("hangs", async () => { Bun.spawn(["sleep", "97531"]); await Bun.sleep(97531); }, 1e8);',
+  "packages/hung/a.test.ts": `test("hangs", async () => { Bun.spawn(${JSON.stringify(HUNG)}); await Bun.sleep(1e8); }, 1e8);`,
   // Each ends only when the other has begun.
   ...Object.fromEntries(
     ["ping", "pong"].map((name) => [
@@ -27,7 +32,7 @@ const ROOMS = {
        });`,
     ]),
   ),
-  "packages/left/a.test.ts": 'test("leaves one", () => { Bun.spawn(["sleep", "97532"]).unref(); });',
+  "packages/left/a.test.ts": `test("leaves one", () => { Bun.spawn(${JSON.stringify(LEFT)}).unref(); });`,
 };
 
 beforeAll(() => {
@@ -70,7 +75,7 @@ function count(words: readonly string[]): number {
 
 /** A process that was killed is still there for a moment. */
 async function untilGone(words: readonly string[]): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   while (count(words) > 0) {
     if (performance.now() > end) throw new Error(`${words.join(" ")} still runs`);
     await Bun.sleep(10);
@@ -118,24 +123,24 @@ test.each([
 });
 
 test("a room that hangs is ended with all that it started", async () => {
-  const { code, last, output } = run(["packages/hung", "packages/good"], { WEFT_TEST_MINUTES: "0.01" });
+  const { code, last, output } = run(["packages/hung", "packages/good"], { WEFT_TEST_MINUTES: SHORT });
   expect({ code, last }).toEqual({ code: 1, last: "2 passed, 1 failed, 1 skipped" });
-  expect(output).toContain("not done after 0.01 minutes");
-  await untilGone(["sleep", "97531"]);
+  expect(output).toContain("not done after 0.15 minutes");
+  await untilGone(HUNG);
 });
 
 test("two rooms run at a time, or as many as is said", () => {
   const rooms = ["packages/ping", "packages/pong"];
   expect(run(rooms).last).toBe("2 passed, 0 failed");
   for (const name of ["ping", "pong"]) rmSync(join(root, `began-${name}`));
-  const alone = run(rooms, { WEFT_TEST_LANES: "1", WEFT_TEST_MINUTES: "0.01" });
+  const alone = run(rooms, { WEFT_TEST_LANES: "1", WEFT_TEST_MINUTES: SHORT });
   expect(alone.last).toBe("1 passed, 1 failed");
-  expect(alone.output).toContain("packages/ping/: not done after 0.01 minutes");
+  expect(alone.output).toContain("packages/ping/: not done after 0.15 minutes");
 });
 
 test("what a room leaves behind does not outlive it", async () => {
   expect(run(["packages/left"]).last).toBe("1 passed, 0 failed");
-  await untilGone(["sleep", "97532"]);
+  await untilGone(LEFT);
 });
 
 test("an interrupt ends what runs", async () => {
@@ -143,11 +148,11 @@ test("an interrupt ends what runs", async () => {
     stdin: "ignore",
     stdout: "pipe",
   });
-  while (count(["sleep", "97531"]) === 0) await Bun.sleep(20);
+  while (count(HUNG) === 0) await Bun.sleep(20);
   child.kill("SIGINT");
   expect(await child.exited).toBe(130);
   expect(await child.stdout.text()).toContain("interrupted by SIGINT");
-  await untilGone(["sleep", "97531"]);
+  await untilGone(HUNG);
 });
 
 test("a report that was cut off is none", () => {
