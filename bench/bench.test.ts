@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dir, "..");
 const WEFT = join(ROOT, "dist/weft");
 const scalable = existsSync(WEFT) && process.getuid?.() === 0;
 const ready = existsSync(WEFT) && existsSync("/usr/lib/cni/bridge") && process.getuid?.() === 0;
-setDefaultTimeout(60_000);
+setDefaultTimeout(400_000);
 const TITLE = "cni with few pods, both sides, and nothing left";
 
 function run(...words: string[]) {

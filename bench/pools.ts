@@ -19,7 +19,7 @@ const NODE = "node1";
 const ADDRESS = "198.18.1.11";
 /** Of both nodes, which do not know of each other. */
 const RANGE = "10.244.0.0/20";
-const READY_MS = 30_000;
+const READY_MS = 120_000;
 /** What a kubelet takes at least between hearing of a pod and its ADD: volumes, cgroups, a sandbox. */
 const BEFORE_ADD_MS = 200;
 const POOL = { apiVersion: "weft.network/v1alpha1", kind: "IPPool", metadata: { name: "bench" } };

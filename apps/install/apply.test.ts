@@ -219,7 +219,7 @@ function leave(api: FakeApi, over: Partial<Parameters<typeof uninstall>[0]> = {}
   const options = { client, namespace: "weft-system", force: false, apply: true, image: undefined };
   const done = uninstall({
     ...options,
-    timeout: 400,
+    timeout: 60_000,
     every: 5,
     onStep: ({ object, action }) => steps.push(`${object}: ${action}`),
     ...over,
@@ -345,7 +345,7 @@ test("a node that is not clean is named with what is left, and nothing else is r
 test("a node whose kubelet is away is named, and a second run after it is back goes on", async () => {
   const api = await standing();
   const stop = kubelets(api, (node) => (node === "b" ? { phase: "Pending" } : { phase: "Succeeded" }));
-  const error = await fault(leave(api, { timeout: 150 }).done);
+  const error = await fault(leave(api, { timeout: 2000 }).done);
   stop();
   expect(hasCode(error, "timeout")).toBe(true);
   expect(describeError(error)).toContain("nodes are not clean: b: ");

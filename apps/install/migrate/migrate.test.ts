@@ -142,7 +142,7 @@ const options = (c: FakeCluster, to: "weft" | "other", more: Partial<MoveOptions
   force: false,
   deleteLocalData: false,
   disableEviction: false,
-  timeout: 3000,
+  timeout: 60_000,
   every: 2,
   onStep: () => {},
   ...more,
@@ -260,7 +260,7 @@ describe("a move", () => {
   test("what does not come is named when the time is over", async () => {
     const c = cluster();
     c.refusals.set("web-1", 1_000_000);
-    const error = await refused(moveNode(options(c, "weft", { timeout: 50 })));
+    const error = await refused(moveNode(options(c, "weft", { timeout: 1500 })));
     expect(hasCode(error, "timeout")).toBe(true);
     expect(error.message).toContain("default/web-1 (Cannot evict pod");
     expect((await moveNode(options(c, "weft", { disableEviction: true }))).moved).toBe(true);

@@ -73,7 +73,9 @@ test("killed by a signal", async () => {
 test("a plugin that hangs is killed, and so is waiting for what it left behind", async () => {
   const pid = join(directory.root, "pid");
   // The grandchild keeps the output open; it ends by itself.
-  const error = await failureOf(run(directory.script("hangs", `echo $$ > ${pid}; sleep 5; echo never`), 300));
+  const error = await failureOf(
+    run(directory.script("hangs", `echo $$ > ${pid}; sleep 15; echo never`), 3000),
+  );
   expect(error.failure).toBe("timeout");
   expect(isTimeout(error)).toBe(true);
   expect(existsSync(`/proc/${(await Bun.file(pid).text()).trim()}`)).toBe(false);
