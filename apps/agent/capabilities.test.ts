@@ -8,7 +8,7 @@ import { spawnIn } from "@weft/kernel/netns";
 import { NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 /** As in apps/install/capabilities.ts, and what becomes of an agent without. */
 const FAULTS = {
@@ -91,13 +91,14 @@ async function fault(capabilities: readonly string[], sysctls = SYSCTLS): Promis
     if (state !== "ready") return `${state}: ${readFileSync(`${node.root}/agent.log`, "utf8").slice(-600)}`;
     const pod = await node.add().catch((error: unknown) => `ADD: ${error}`);
     if (typeof pod === "string") return pod;
-    pod.sh("ping -c1 -W2 172.30.0.11");
+    pod.sh("ping -c1 -W20 172.30.0.11");
     // What somebody changes inside of a pod is heard of at once, not at the next full comparison.
     pod.sh("ip route del default");
     const heard = await eventually(
       "the pod's route is back",
       () => pod.sh("ip -4 route").includes("default"),
-      5000,
+      // Before everything in pods is compared, which is once a minute.
+      30_000,
     ).then(
       () => undefined,
       () => "events from inside of pods are not heard",

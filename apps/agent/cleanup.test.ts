@@ -5,7 +5,7 @@ import { spawnSyncIn } from "@weft/kernel/netns";
 import type { CleanupReport } from "./cleanup.ts";
 import { TestNode } from "./testing/node.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let node: TestNode;
 beforeAll(async () => {

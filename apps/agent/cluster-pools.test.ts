@@ -228,8 +228,12 @@ test("free blocks overlap none that is known, begin elsewhere for each node, and
   expect(pools.freeBlocks("nope", 1)).toEqual({ prefixes: [], used: 0, size: 0 });
   // A report of another node is a number for whoever asks, and nothing that is told.
   await eventually("all is watched", () => seen.pools?.current === true);
-  await Bun.sleep(200);
-  const told = seen.order.length;
+  // Nothing is on its way any more.
+  let told = -1;
+  while (told !== seen.order.length) {
+    told = seen.order.length;
+    await Bun.sleep(500);
+  }
   api.put(BLOCKS, block("10.8.0.0/26", "node-b", {}, { used: 2, free: 60 }));
   await eventually("it is counted", () => pools.lenders("p").used === 7);
   expect(pools.lenders("p").prefixes[0] as string).toBe("10.8.0.0/26");
@@ -287,7 +291,9 @@ test("an agent that starts while the API is away has the same pools, blocks and 
   api.put(PODS, pod("web"));
   const first = await start(api);
   await eventually("all", () => first.seen.pods.length === 1 && first.seen.pools?.current === true);
-  await eventually("it is kept", () => existsSync(join(directory, "cluster.json")));
+  await eventually("it is kept", () =>
+    ["cluster.json", "cluster-pools.json"].every((name) => existsSync(join(directory, name))),
+  );
   first.stop();
   const down = new FakeApi();
   down.intercept = () => failure(503, "ServiceUnavailable", "starting");

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { TestNode } from "./testing/node.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let node: TestNode;
 let script: string;
@@ -37,7 +37,7 @@ test("without the built file's protection they would matter: the runtime itself 
 test.each(hostile().map(([what], i) => [what, i] as const))("%s", async (_, i) => {
   const [, environment] = hostile()[i] as [string, Record<string, string>];
   const pod = await node.add(undefined, { environment });
-  pod.sh("ping -c1 -W2 172.30.0.11");
+  pod.sh("ping -c1 -W20 172.30.0.11");
   await node.del(pod, { environment });
   node.removePod(pod);
   expect(existsSync(proof)).toBe(false);

@@ -121,7 +121,7 @@ afterAll(async () => {
 });
 
 async function eventually(check: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !check(); i++) await Bun.sleep(5);
+  for (let i = 0; i < 12_000 && !check(); i++) await Bun.sleep(5);
   expect(check()).toBe(true);
 }
 

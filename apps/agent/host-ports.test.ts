@@ -7,7 +7,7 @@ import { ADDRESSES, type Answer, TestNode, type TestPod } from "./testing/node.t
 import { changes, viewOf } from "./testing/view.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 const OUTSIDE = ["172.30.0.1", "fd00:30::1"];
 const LOOPBACK = ["127.0.0.1", "::1"];
@@ -276,6 +276,8 @@ test("a restart changes nothing, and what somebody breaks is put right", async (
     await eventually(
       `repaired: ${damage}`,
       async () => (await putRight()) > count && changes(view, viewOf(node.node)).length === 0,
+      // Less than the look at everything takes to come round.
+      25_000,
     );
   }
   expect(await asked(a, { ip: ADDRESSES[1] as string, port: 8080 })).toBe(`a from ${ADDRESSES[1]}`);

@@ -12,7 +12,7 @@ import { type CallOptions, TestNode, type TestPod } from "./testing/node.ts";
 import { StandingPods } from "./testing/standing.ts";
 import { eventually, timed } from "./testing/wait.ts";
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(400_000);
 
 const AGENT_ROUNDS = 8;
 const PLUGIN_ROUNDS = 7;

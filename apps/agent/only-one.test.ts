@@ -9,7 +9,7 @@ import { beAlone, isTaken } from "./only-one.ts";
 import { NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let node: TestNode;
 beforeAll(async () => {
@@ -59,7 +59,7 @@ test.each(["SIGTERM", "SIGKILL"] as const)("the first ends by %s", async (signal
     return status?.ready === true && status.pid === child.pid;
   });
   expect((await node.status()).workloads).toHaveLength(1);
-  pod.sh("ping -c1 -W2 172.30.0.11");
+  pod.sh("ping -c1 -W20 172.30.0.11");
   await node.del(pod);
   node.removePod(pod);
 

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { hasCode, hintOf } from "@weft/base";
 import { placePlugin } from "./place.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 const scratch = mkdtempSync(join(tmpdir(), "weft-place-test-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const to = join(scratch, "opt/cni/bin");

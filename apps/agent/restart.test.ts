@@ -1,13 +1,14 @@
 /** A restart changes nothing, and a compile that takes its time delays nothing that has a deadline. */
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnIn } from "@weft/kernel/netns";
+import { hears } from "./testing/hears.ts";
 import type { TestNamespace } from "./testing/namespaces.ts";
 import { TestNode, type TestPod } from "./testing/node.ts";
 import { StandingPods } from "./testing/standing.ts";
 import { changes, isOfServices, viewOf } from "./testing/view.ts";
 import { eventually, timed } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let node: TestNode;
 let standing: StandingPods;
@@ -25,7 +26,8 @@ beforeEach(() => node.writeFaults());
 /** Everything that ip(8) and nft(8) hear in a namespace until stopped. */
 class Monitor {
   readonly #children: readonly Bun.Subprocess<"ignore", "pipe", "inherit">[];
-  readonly #texts: readonly Promise<string>[];
+  readonly #heard: readonly Promise<void>[];
+  readonly #texts: string[];
 
   constructor(ns: TestNamespace) {
     const commands = [
@@ -33,12 +35,27 @@ class Monitor {
       ["stdbuf", "-oL", "nft", "monitor"],
     ];
     this.#children = commands.map((argv) => spawnIn(ns.self, argv, { stdout: "pipe" }));
-    this.#texts = this.#children.map((child) => new Response(child.stdout).text());
+    this.#texts = commands.map(() => "");
+    this.#heard = this.#children.map(async (child, i) => {
+      const decoder = new TextDecoder();
+      for await (const bytes of child.stdout) this.#texts[i] += decoder.decode(bytes, { stream: true });
+    });
+  }
+
+  /** Both have begun to listen. */
+  get listens(): boolean {
+    return this.#children.every(({ pid }) => hears(pid));
+  }
+
+  /** What was heard so far, with these words in it. */
+  has(words: string): boolean {
+    return this.#texts.some((text) => text.includes(words));
   }
 
   async stop(): Promise<string[]> {
     for (const child of this.#children) child.kill();
-    return (await Promise.all(this.#texts)).flatMap((text) => text.split("\n")).filter((line) => line !== "");
+    await Promise.all(this.#heard);
+    return this.#texts.flatMap((text) => text.split("\n")).filter((line) => line !== "");
   }
 }
 
@@ -54,14 +71,14 @@ test.each(["SIGTERM", "SIGKILL"] as const)(
     const before = watched.map(viewOf);
     const monitors = watched.map((ns) => new Monitor(ns));
     // A monitor that hears nothing proves nothing: this is what the end of its listening is known by.
-    await Bun.sleep(200);
+    await eventually("all of them listen", () => monitors.every((m) => m.listens));
     node.node.sh("ip route add 203.0.113.1/32 dev lo");
     await node.stop(signal);
     await node.start();
     await node.settled();
     await Bun.sleep(500);
     node.node.sh("ip route del 203.0.113.1/32 dev lo");
-    await Bun.sleep(100);
+    await eventually("its end is heard", () => monitors[0]?.has("Deleted 203.0.113.1"));
     const heard = await Promise.all(monitors.map((m) => m.stop()));
     expect(heard.map((lines) => lines.filter(isOwnDoing))).toEqual([
       [expect.stringContaining("203.0.113.1 dev lo"), expect.stringContaining("Deleted 203.0.113.1 dev lo")],
@@ -110,7 +127,7 @@ test("a pod that went while the agent was away, and an object that somebody left
   node.node.sh("ip link add weft-old type vxlan id 77 dstport 4790 local 172.30.0.11 dev eth0");
   await node.start();
   await node.settled();
-  moved.sh("ping -c1 -W2 172.30.0.11");
+  moved.sh("ping -c1 -W20 172.30.0.11");
   await node.del(moved);
   node.removePod(moved);
   expect(changes(before, viewOf(node.node))).toEqual([]);

@@ -6,11 +6,12 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { createServer } from "node:net";
 import { inNetns } from "@weft/kernel/netns";
 import type { ServiceDetail, ServiceSummary, ServicesStatus } from "@weft/model";
+import { hears } from "./testing/hears.ts";
 import type { TestNamespace } from "./testing/namespaces.ts";
 import { TestNode, type TestPod } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(400_000);
 
 const SETTINGS =
   'serviceCIDRs: [10.96.0.0/16, "fd00:96::/112"]\nclusterCIDRs: [10.240.0.0/16, "fd00:240::/32"]\n';
@@ -19,7 +20,8 @@ const SERVER = `
   const [word, ...hosts] = process.argv.slice(1);
   for (const hostname of hosts)
     Bun.listen({ hostname, port: 8080, socket: { open(s) { s.end(word); }, data() {} } });
-  setTimeout(() => process.exit(), 400_000);
+  console.log("listening");
+  setTimeout(() => process.exit(), 3_600_000);
 `;
 
 let node: TestNode;
@@ -28,38 +30,40 @@ beforeAll(async () => {
   node = new TestNode({ settings: SETTINGS });
   await node.start();
   pods = [await node.add(), await node.add()];
-  pods.forEach((pod, i) => {
-    serve(pod, `pod${i}`, pod.addresses);
-  });
+  await Promise.all(pods.map((pod, i) => serve(pod, `pod${i}`, pod.addresses)));
   for (const range of ["10.96.0.0/16", "10.240.0.0/16"])
     node.outside.sh(`ip route replace ${range} via 172.30.0.11`);
 });
 afterAll(() => node.close());
 
-function serve(where: TestNamespace, word: string, hosts: readonly string[]): void {
+/** Returns once it listens. */
+async function serve(where: TestNamespace, word: string, hosts: readonly string[]): Promise<void> {
   const argv = ["setpriv", "--pdeathsig", "KILL", process.execPath, "-e", SERVER, word, ...hosts];
-  const child = inNetns(where.self.fd, () => Bun.spawn(argv, { stdout: "ignore", stderr: "inherit" }));
+  const child = inNetns(where.self.fd, () => Bun.spawn(argv, { stdout: "pipe", stderr: "inherit" }));
   node.companions.push(child);
+  const { value } = await child.stdout.getReader().read();
+  expect(Buffer.from(value ?? []).toString()).toBe("listening\n");
 }
 
-/** What answers there, "refused" or "silent". */
-async function dial(from: TestNamespace, host: string, port: number): Promise<string> {
+/** So many that two backends which are chosen at random both answer, once in a billion runs excepted. */
+const DIALS = 32;
+
+/** Each of what answers there, "refused" and "silent"; silence is only waited for as long as is said. */
+async function answers(from: TestNamespace, host: string, port = 80, patience = 20_000): Promise<string[]> {
   const script = `
-    const word = Promise.withResolvers();
-    Bun.connect({ hostname: ${JSON.stringify(host)}, port: ${port}, socket: {
-      data(s, d) { word.resolve(d.toString()); }, close() { word.resolve("closed"); },
-      connectError(s, e) { word.resolve("refused"); }, open() {} } }).catch(() => word.resolve("refused"));
-    const silent = new Promise((r) => setTimeout(r, 1500, "silent"));
-    console.log(await Promise.race([word.promise, silent]));
+    const dial = () => {
+      const word = Promise.withResolvers();
+      Bun.connect({ hostname: ${JSON.stringify(host)}, port: ${port}, socket: {
+        data(s, d) { word.resolve(d.toString()); }, close() { word.resolve("closed"); },
+        connectError(s, e) { word.resolve("refused"); }, open() {} } }).catch(() => word.resolve("refused"));
+      return Promise.race([word.promise, Bun.sleep(${patience}).then(() => "silent")]);
+    };
+    const heard = await Promise.all(Array.from({ length: ${DIALS} }, dial));
+    console.log([...new Set(heard)].sort().join());
     process.exit();
   `;
   const child = inNetns(from.self.fd, () => Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" }));
-  return (await new Response(child.stdout).text()).trim();
-}
-
-async function answers(from: TestNamespace, host: string, port = 80): Promise<string[]> {
-  const heard = await Promise.all(Array.from({ length: 12 }, () => dial(from, host, port)));
-  return [...new Set(heard)].sort();
+  return (await new Response(child.stdout).text()).trim().split(",");
 }
 
 const service = (name: string, spec: string): string =>
@@ -78,7 +82,7 @@ async function services(until: (s: ServicesStatus) => boolean): Promise<Services
       last = (await node.status()).services;
       return until(last) && last.plan.every((t) => t.pending === 0);
     },
-    20_000,
+    60_000,
     () => `${JSON.stringify(last, null, 1).slice(0, 3000)}\n${node.log()}`,
   );
   return last as ServicesStatus;
@@ -158,7 +162,7 @@ test("a client that keeps to one port is led away from an endpoint that is gone"
 test("an agent that is started again writes nothing; what drifts is put right", async () => {
   const before = ruleset();
   const monitor = inNetns(node.node.self.fd, () => Bun.spawn(["nft", "monitor"], { stdout: "pipe" }));
-  await Bun.sleep(300);
+  await eventually("it listens", () => hears(monitor.pid));
   await node.stop("SIGKILL");
   await node.start();
   await services((s) => s.state === "active" && s.frontends === 4);
@@ -167,10 +171,8 @@ test("an agent that is started again writes nothing; what drifts is put right", 
   expect(await new Response(monitor.stdout).text()).not.toContain("weft-services");
   expect(ruleset()).toBe(before);
   node.node.sh("nft flush table inet weft-services");
-  await eventually(
-    "it was noticed",
-    async () => (await services(() => true)).plan.some((t) => t.repaired > 0),
-    30_000,
+  await eventually("it was noticed", async () =>
+    (await services(() => true)).plan.some((t) => t.repaired > 0),
   );
   expect(await node.drift()).toEqual([]);
   expect(await answers(pods[0] as TestPod, "10.96.0.1")).toEqual(["pod0", "pod1"]);
@@ -183,7 +185,9 @@ test("health check ports and healthz say what kube-proxy's say", async () => {
   node.writeManifest("local", service("local", spec) + slice("l4", "local", 4, endpoints(4)));
   await services((s) => s.frontends === 7);
   const ask = (host: string, port: number, path = "/"): string =>
-    node.outside.try("curl", "-s", "-i", "-m", "3", `http://${host}:${port}${path}`).out.replaceAll("\r", "");
+    node.outside
+      .try("curl", "-s", "-i", "-m", "20", `http://${host}:${port}${path}`)
+      .out.replaceAll("\r", "");
   await eventually("the port is open", async () => ask("172.30.0.11", 31000).includes("200 OK"));
   const answer = ask("172.30.0.11", 31000);
   expect(answer.toLowerCase()).toContain("x-load-balancing-endpoint-weight: 2");
@@ -202,7 +206,7 @@ test("health check ports and healthz say what kube-proxy's say", async () => {
   );
   await eventually("nobody is here", async () => ask("172.30.0.11", 31000).includes("503"));
   // A balancer that sends here all the same gets no answer, and the node's own pods do.
-  expect(await answers(node.outside, "172.30.0.11", 30081)).toEqual(["silent"]);
+  expect(await answers(node.outside, "172.30.0.11", 30081, 1500)).toEqual(["silent"]);
   expect(await answers(pods[0] as TestPod, "172.30.0.11", 30081)).toEqual(["pod0", "pod1"]);
 
   // A port that somebody holds is a problem of that service, and nothing else.
@@ -212,7 +216,7 @@ test("health check ports and healthz say what kube-proxy's say", async () => {
   const state = await services((s) => s.problems.length > 0);
   expect(state.problems[0]?.message).toContain("health check port 31001 cannot be opened on 172.30.0.11");
   holder.close();
-  await eventually("it is tried again", async () => ask("172.30.0.11", 31001).includes("503"), 25_000);
+  await eventually("it is tried again", async () => ask("172.30.0.11", 31001).includes("503"));
   node.removeManifest("held");
   node.removeManifest("local");
   await services((s) => s.frontends === 4 && s.problems.length === 0);

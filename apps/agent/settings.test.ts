@@ -6,7 +6,7 @@ import { StandingPods } from "./testing/standing.ts";
 import { changes, viewOf } from "./testing/view.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let node: TestNode;
 let pod: TestPod;
@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => node.close());
 afterEach(async () => {
   await node.settled();
-  for (const ip of standing.pods[1]?.addresses ?? []) pod.sh(`ping -c1 -W2 ${ip}`);
+  for (const ip of standing.pods[1]?.addresses ?? []) pod.sh(`ping -c1 -W20 ${ip}`);
 });
 
 const route = (destination: string): string => node.node.sh(`ip route show ${destination}`).trim();
@@ -36,7 +36,7 @@ const becomes = (what: string, look: () => unknown): Promise<unknown> =>
   eventually(
     what,
     () => look() === true,
-    10_000,
+    25_000,
     () => JSON.stringify([tunnel(), mtus(), route("proto 87")]),
   );
 

@@ -8,7 +8,7 @@ import { Baseline } from "./testing/baseline.ts";
 import { TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 const node = new TestNode();
 const plugins = join(node.root, "opt/cni/bin");
@@ -60,7 +60,7 @@ async function call(
 test("a shim that is killed while its ADD is under way: taken back", async () => {
   const baseline = await Baseline.of(node);
   const pod = node.pod();
-  node.writeFaults("stall add:applied 300");
+  node.writeFaults("stall add:applied 2000");
   const stdin = Buffer.from(JSON.stringify(node.configuration()));
   const child = node.spawn([shim], { environment: node.environment("ADD", pod), stdin });
   await eventually("the agent is at work", () => node.faultsLeft().length === 0);

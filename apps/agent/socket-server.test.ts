@@ -4,7 +4,7 @@ import { spawnIn } from "@weft/kernel/netns";
 import { ADDRESSES, BLOCKS, NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 let node: TestNode;
 let server: Bun.Subprocess;

@@ -6,7 +6,7 @@ import { spawnIn, spawnSyncIn } from "@weft/kernel/netns";
 import { ADDRESSES, BLOCKS, NODE, TestNode } from "./testing/node.ts";
 import { eventually } from "./testing/wait.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 const SERVER = "https://127.0.0.1:9";
 let node: TestNode;

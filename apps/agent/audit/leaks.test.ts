@@ -97,7 +97,7 @@ test("what leaks comes back, with an event that says where it came from; nothing
   await eventually(
     "each has its event",
     () => leaked.every((s) => cluster.events("AddressReclaimed").some((e) => e.regarding.name === s.name)),
-    20_000 + 200 * PODS,
+    60_000 + 200 * PODS,
     () => JSON.stringify(cluster.events().map((e) => [e.reason, e.regarding.name])),
   );
   for (const [s, way] of wayOf) {
@@ -127,8 +127,8 @@ test("what leaks comes back, with an event that says where it came from; nothing
   const links = node.node.sh("ip -o link show type veth");
   for (const s of leaked) expect(links).not.toContain(s.pod.hostLink);
   for (const s of kept) {
-    node.node.sh(`ping -c 1 -W 2 ${s.pod.addresses[0]}`);
-    node.node.sh(`ping -c 1 -W 2 ${s.pod.addresses[1]}`);
+    node.node.sh(`ping -c 1 -W20 ${s.pod.addresses[0]}`);
+    node.node.sh(`ping -c 1 -W20 ${s.pod.addresses[1]}`);
   }
 });
 
@@ -273,7 +273,7 @@ test("a link and routes without an attachment go, and it is said whose they were
 
 test("while repair is paused such a link is a finding; an address that somebody set inside of a pod is one too", async () => {
   const s = await sandbox();
-  await node.pause(60_000);
+  await node.pause(600_000);
   node.node.self.createVeth({
     name: "weft0123456789a",
     mac: parseMac("02:00:00:00:00:77"),

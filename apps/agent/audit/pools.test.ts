@@ -9,7 +9,7 @@ import { type ClusterPod, PoolCluster, type PoolNode } from "../testing/pool-clu
 import { eventually } from "../testing/wait.ts";
 import { compare, type OwnRange } from "./compare.ts";
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(400_000);
 
 let cluster: PoolCluster;
 let rich: PoolNode;
@@ -73,7 +73,7 @@ test("nothing is found where all is in order, in ledgers, objects and copies of 
     await eventually(
       "nothing is found",
       async () => found(await report(node), await cluster.blocks()).length === 0,
-      30_000,
+      60_000,
       () => node.log(),
     );
     expect((await node.status()).audit?.findings).toEqual([]);

@@ -11,7 +11,9 @@ test("processes are only believed to be all there are where a runtime is among t
     copyFileSync(Bun.which("sleep") as string, join(directory, "kubelet"));
     const look = `const seen = (await import("${import.meta.dir}/sight.ts")).seeProcesses();
       console.log(seen === undefined ? "blind" : seen.lives({ namespacePath: "/proc/self/ns/net" }));`;
-    const script = 'mount -t proc proc /proc; "$2" 60 & sleep 0.2; "$0" -e "$1"; kill $!';
+    const script =
+      // It is looked at once it is the program, and not the shell that becomes it.
+      'mount -t proc proc /proc; "$2" 60 & while grep -qx sh /proc/$!/comm; do sleep 0.01; done; "$0" -e "$1"; kill $!';
     const command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script];
     const seenBeside = (program: string): string => {
       const { stdout } = Bun.spawnSync([...command, process.execPath, look, program]);

@@ -8,7 +8,7 @@ import { STEPS } from "../steps.ts";
 import { type ClusterPod, PoolCluster, type PoolNode } from "../testing/pool-cluster.ts";
 import { eventually } from "../testing/wait.ts";
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(400_000);
 
 /** Two blocks of four addresses: 1, 2, 3 and 4, 5, 6. */
 const POOL = { name: "p", cidr: "10.250.0.0/29", size: 30 };
@@ -49,7 +49,7 @@ async function quiet(): Promise<void> {
         )
       );
     },
-    30_000,
+    90_000,
     () => `${seen}\n${mortal.log(10)}\n${other.log(10)}`,
   );
 }
@@ -82,7 +82,7 @@ async function addSurely(pod: ClusterPod): Promise<void> {
       if (error?.code !== 106) await cluster.call("DEL", pod);
       return false;
     },
-    60_000,
+    90_000,
     () => mortal.log(10),
   );
 }
@@ -153,7 +153,7 @@ test.each(DRAINING)("the agent is killed at %s", async (step) => {
       await revive();
       return (await cluster.blocks()).length === 0;
     },
-    30_000,
+    90_000,
     () => mortal.log(10),
   );
   await cluster.changePool(POOL.name, { disabled: false });

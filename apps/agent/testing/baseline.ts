@@ -48,8 +48,8 @@ export class Baseline {
     expect({ ...now, view: [] }).toEqual({ ...this.#before, view: [] });
   }
 
-  /** Expects it within some seconds: for what the agent does by itself. */
-  async expectSoon(limit = 20_000): Promise<void> {
+  /** Expects it after a while: for what the agent does by itself. */
+  async expectSoon(limit = 60_000): Promise<void> {
     await eventually(
       "the node is as it was",
       () =>

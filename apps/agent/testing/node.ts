@@ -220,7 +220,7 @@ export class TestNode {
           this.#agentBy === undefined ? status?.pid === child.pid : (status?.startedAt ?? 0) >= began;
         return status !== undefined && isNew && (until === "listening" || status.ready);
       },
-      60_000,
+      120_000,
       () => this.log(),
     );
   }
@@ -279,7 +279,7 @@ export class TestNode {
   }
 
   /** Waits until nothing differs from the plan and no row is pending or failed. */
-  async settled(limit = 20_000): Promise<void> {
+  async settled(limit = 60_000): Promise<void> {
     let drift: readonly unknown[] = [];
     await eventually(
       "kernel and plan are alike",

@@ -9,7 +9,7 @@ const POLL_MS = 20;
 export async function eventually<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  limit = 20_000,
+  limit = 60_000,
   state: () => string = () => "",
 ): Promise<T> {
   const end = performance.now() + limit;
