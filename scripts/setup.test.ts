@@ -344,7 +344,7 @@ describe("what it gets over", () => {
         STANDINS["apt-get"],
     );
     const { exitCode, stderr } = Bun.spawnSync([join(home, "weft"), "status"], {
-      env: { ...environment(), WEFT_APT_WAIT_SECONDS: "10" },
+      env: { ...environment(), WEFT_APT_WAIT_SECONDS: "100" },
     });
     expect(stderr.toString()).toContain("... waiting for another program that installs packages ... ");
     expect(exitCode).toBe(0);
