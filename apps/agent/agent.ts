@@ -292,6 +292,9 @@ export async function startAgent(
     enabled: () => readiness.hasContext && !paused(),
   });
   let housekeeping: ReturnType<typeof setInterval> | undefined;
+  let tidying = false;
+  /** Why the last turn was not complete. */
+  let untidy: string | undefined;
   toCluster({
     type: "start",
     node: options.node,
@@ -333,14 +336,30 @@ export async function startAgent(
     audit.start();
     housekeeping = setInterval(() => {
       if (readiness.ready) offer();
-      sweep(options.queue, Date.now());
-      void drainQueue().then(() => attachments.collect());
+      void tidy();
     }, HOUSEKEEPING_MS);
     await pools.served();
     // Before it is said to be ready: whoever waits for that finds pods' network to be ours.
     offer();
     readiness.begun();
     logger.info("ready", { workloads: pods.workloads().length, milliseconds: Date.now() - startedAt });
+  }
+
+  /** One turn at a time: a deletion may have to wait for an ADD. What fails is done again, and told when it is news. */
+  async function tidy(): Promise<void> {
+    if (tidying) return;
+    tidying = true;
+    let fault: string | undefined;
+    try {
+      await drainQueue();
+      await attachments.collect();
+      sweep(options.queue, Date.now());
+    } catch (error) {
+      fault = describeError(error);
+      if (fault !== untidy) logger.error("not all could be tidied up", { error: fault });
+    }
+    untidy = fault;
+    tidying = false;
   }
 
   /** Without the network configuration no runtime comes: until it can be written, it is tried again. */

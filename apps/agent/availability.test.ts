@@ -93,6 +93,30 @@ describe("the agent is away", () => {
     await eventually("only the young one is there", () => node.queue().join() === "d.json.1.tmp");
   });
 
+  nodeTest("what cannot be removed from the queue keeps nobody from working on", async (node) => {
+    await node.start();
+    const { pid } = node.agent as Bun.Subprocess;
+    const pod = await node.add();
+    const stuck = `${node.options.queue}/e.json.1.tmp`;
+    // No file, which is as good as one on a file system that can be read only.
+    mkdirSync(stuck, { recursive: true });
+    utimesSync(stuck, 0, 0);
+    await eventually("it was tried", () => node.log().includes("not all could be tidied up"));
+    const { containerId } = pod;
+    const empty = { podNamespace: undefined, podName: undefined, podUid: undefined };
+    enqueue(node.options.queue, {
+      network: "weft",
+      containerId,
+      interface: "eth0",
+      namespacePath: undefined,
+      ...empty,
+    });
+    await eventually("what can be done is done", () => node.queue().join() === "e.json.1.tmp");
+    expect((await node.status()).workloads).toEqual([]);
+    expect(node.agent?.pid).toBe(pid);
+    expect(node.log().split("not all could be tidied up")).toHaveLength(2);
+  });
+
   nodeTest("DEL fails with 5 when it cannot be left on disk: the runtime must try again", async (node) => {
     writeFileSync(`${node.root}/file`, "");
     const { error } = await node.call("DEL", node.pod(), {
