@@ -200,7 +200,7 @@ export class Attachments {
         hint: "Send DEL before a second ADD.",
       });
     }
-    const until = Date.now() + HOLDER_PATIENCE_MS;
+    const until = performance.now() + HOLDER_PATIENCE_MS;
     // From here to the lease nothing else runs: whoever comes next finds these ports held.
     for (;;) {
       refuseIfGone(signal);
@@ -295,7 +295,7 @@ export class Attachments {
     }
     // The pod's own sandbox before this one: the runtime has lost it, if nothing lives in there.
     if (request.podUid !== undefined && request.podUid === workload.podUid) this.#o.orphans.supersede(id);
-    if (Date.now() >= until) throw hostPortTaken(holder);
+    if (performance.now() >= until) throw hostPortTaken(holder);
     await new Promise((resolve) => setTimeout(resolve, HOLDER_POLL_MS));
   }
 

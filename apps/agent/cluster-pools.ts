@@ -289,9 +289,9 @@ export class ClusterPools {
 
   /** Until its namespace is known; not for ever, since nobody may be allowed to read them. */
   #isEarly(uid: string): boolean {
-    const since = this.#waiting.get(uid) ?? Date.now();
+    const since = this.#waiting.get(uid) ?? performance.now();
     if (!this.#waiting.has(uid)) setTimeout(() => this.#options.onChange(), NAMESPACE_PATIENCE_MS + 10);
     this.#waiting.set(uid, since);
-    return Date.now() - since < NAMESPACE_PATIENCE_MS;
+    return performance.now() - since < NAMESPACE_PATIENCE_MS;
   }
 }
