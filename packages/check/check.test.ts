@@ -65,6 +65,7 @@ describe("a network without faults", () => {
   test("a sample has every endpoint both ways and says so", () =>
     withNetwork(async ({ input }) => {
       const report = await checkNetwork(input, { ...FAST, maxPairs: 9 });
+      expect([report.setupErrors, report.failures]).toEqual([[], []]);
       expect(report.ok).toBe(true);
       expect(report.pairs).toMatchObject({ tested: 9, total: 36, sampled: true });
       const tested = report.matrix.cells.map((row) => row.map((cell) => cell.tested));

@@ -117,6 +117,42 @@ describe("a fault is found in exactly the pairs it breaks", () => {
       );
     }));
 
+  test("the first packet of every exchange is lost: that is no fault, and with no second try it is", () =>
+    withNetwork(async ({ input, nft }) => {
+      // Both protocols have a set for each family; answers are not counted.
+      const parts = [4, 6].flatMap((family) =>
+        ["tcp", "udp"].map((protocol) => {
+          const ip = family === 4 ? "ip" : "ip6";
+          const type = family === 4 ? "ipv4_addr" : "ipv6_addr";
+          const key = `${ip} saddr . ${ip} daddr . ${protocol} dport`;
+          const name = `${protocol}${family}`;
+          return {
+            set: `set ${name} { type ${type} . ${type} . inet_service; flags dynamic; size 1000; }`,
+            rule: `ct direction original meta l4proto ${protocol} ${key} != @${name} add @${name} { ${key} } drop`,
+          };
+        }),
+      );
+      const rules = [
+        "table inet t {",
+        ...parts.map(({ set }) => set),
+        "chain c { type filter hook forward priority 0;",
+        ...parts.map(({ rule }) => rule),
+        "}",
+        "}",
+      ].join("\n");
+      nft("node2", rules);
+      const report = await checkNetwork(input, FAST);
+      expect([report.setupErrors, report.failures]).toEqual([[], []]);
+      nft("node2", `delete table inet t\n${rules}`);
+      const once = await checkNetwork(input, { ...FAST, retries: 0 });
+      expect(failed(once).filter((f) => f.startsWith("a>c"))).toEqual([
+        "a>c 4t",
+        "a>c 4u",
+        "a>c 6t",
+        "a>c 6u",
+      ]);
+    }));
+
   test("a reject in the pod", () =>
     withNetwork(async ({ input, nft }) => {
       nft(

@@ -48,7 +48,23 @@ export async function runProbes(probes: readonly Probe[], options: LoopOptions):
   };
   const advance = (flight: InFlight, step: Step): void => {
     if (step === "done") finish(flight.fd);
-    else if (step !== "keep") flight.deadline = performance.now() + step;
+    else if (step === "again") {
+      closeFd(flight.fd);
+      inFlight.delete(flight.fd);
+      begin([flight.probe]);
+    } else if (step !== "keep") flight.deadline = performance.now() + step;
+  };
+  /** Of one namespace. */
+  const begin = (batch: readonly Probe[]): void => {
+    const fds = openSockets(batch[0]!.namespace, batch);
+    // All are in flight before the first begins, so that none is left open if one throws.
+    const since = performance.now();
+    const flights = batch.map((probe, i) => ({ probe, fd: fds[i]!, since, deadline: since }));
+    for (const flight of flights) inFlight.set(flight.fd, flight);
+    for (const flight of flights) {
+      options.poller.add(flight.fd, EPOLL.in);
+      advance(flight, flight.probe.begin(flight.fd));
+    }
   };
   const start = (): void => {
     const room = Math.min(options.concurrency + slow, options.sockets) - inFlight.size;
@@ -56,15 +72,7 @@ export async function runProbes(probes: readonly Probe[], options: LoopOptions):
       const batch = sameNamespace(probes, next, Math.min(left, BATCH));
       next += batch.length;
       left -= batch.length;
-      const fds = openSockets(batch[0]!.namespace, batch);
-      // All are in flight before the first begins, so that none is left open if one throws.
-      const since = performance.now();
-      const flights = batch.map((probe, i) => ({ probe, fd: fds[i]!, since, deadline: since }));
-      for (const flight of flights) inFlight.set(flight.fd, flight);
-      for (const flight of flights) {
-        options.poller.add(flight.fd, EPOLL.in);
-        advance(flight, flight.probe.begin(flight.fd));
-      }
+      begin(batch);
     }
   };
   const ready = (fd: number): void => {
@@ -79,7 +87,8 @@ export async function runProbes(probes: readonly Probe[], options: LoopOptions):
     slow = 0;
     for (const flight of [...inFlight.values()]) {
       if (flight.deadline <= now) advance(flight, flight.probe.expired());
-      if (!inFlight.has(flight.fd)) continue;
+      // Its number may be that of the next socket already.
+      if (inFlight.get(flight.fd) !== flight) continue;
       nearest = Math.min(nearest, flight.deadline);
       if (now - flight.since > SLOW_MS) slow++;
     }

@@ -6,8 +6,8 @@ import type { Reason } from "./explain.ts";
 import type { Listener } from "./listeners.ts";
 import type { ProbeKind } from "./types.ts";
 
-/** What a probe waits for next: "done"; "keep" the deadline; or a new deadline, in milliseconds from now. */
-export type Step = "done" | "keep" | number;
+/** What is next: "done"; "again" with a fresh socket; "keep" the deadline; or a new one, in milliseconds from now. */
+export type Step = "done" | "again" | "keep" | number;
 
 export interface Probe {
   readonly namespace: NetnsHandle;

@@ -1,4 +1,9 @@
-/** The TCP probe: connect, read the listener's answer, compare the address it saw with the socket's own. */
+/**
+ * The TCP probe: connect, read the listener's answer, compare the address it saw with the socket's own.
+ *
+ * One lost packet is no fault of a network, as for UDP. The kernel sends a lost SYN again after a second (RFC 6298
+ * section 2.1), which is the whole of a timeout: so a second connection is tried instead.
+ */
 import type { Family } from "@weft/base";
 import type { NetnsHandle } from "@weft/kernel/netns";
 import {
@@ -25,24 +30,27 @@ export class TcpProbe implements Probe {
   readonly #context: ProbeContext;
   readonly #target: Target;
   #fd = -1;
+  #retriesLeft: number;
 
   constructor(context: ProbeContext, target: Target) {
     this.#context = context;
+    this.#retriesLeft = context.retries;
     this.#target = target;
     this.namespace = target.namespace;
     this.family = target.family;
   }
 
   begin(fd: number): Step {
+    const { timeoutMs, retries } = this.#context;
     this.#fd = fd;
-    this.#context.begun();
+    if (this.#retriesLeft === retries) this.#context.begun();
     try {
       setOptionBytes(fd, SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE);
       connectSocket(fd, this.#target.listener.tcp);
     } catch (error) {
       return this.#fail(reasonOf(error));
     }
-    return this.#context.timeoutMs;
+    return timeoutMs / (retries + 1);
   }
 
   ready(): Step {
@@ -68,7 +76,8 @@ export class TcpProbe implements Probe {
 
   expired(): Step {
     const step = this.#fault();
-    return step === "keep" ? this.#fail(timedOut(this.#context.timeoutMs)) : step;
+    if (step !== "keep") return step;
+    return this.#retriesLeft-- > 0 ? "again" : this.#fail(timedOut(this.#context.timeoutMs));
   }
 
   /** What the socket was told, before `error`, which only says that it was. */

@@ -76,7 +76,7 @@ export interface CheckProgress {
 export interface CheckOptions {
   /** Milliseconds that one probe waits for its answer. Default 1000. */
   readonly timeoutMs?: number;
-  /** Times that an unanswered datagram is sent again within the timeout. Default 1. */
+  /** Times that an unanswered datagram is sent, or connection made, again within the timeout. Default 1. */
   readonly retries?: number;
   /** Sockets in flight, not counting those that only wait for their timeout. Default 256. */
   readonly concurrency?: number;
