@@ -255,7 +255,7 @@ describe.skipIf(skip)("a lab", () => {
   });
 
   test("Ctrl-C in the middle removes what was made", async () => {
-    for (const stopAt of ["underlay", "agents"]) {
+    for (const stopAt of ["underlay", "agents", "pods"]) {
       const stop = new AbortController();
       const write = (text: string): void => {
         printed += text;

@@ -64,6 +64,8 @@ export async function labUp(asked: LabOptions, io: LabIo, settings: UpOptions = 
         steps,
         settings.readyMs ?? Math.max(READY_MS, options.nodes * READY_PER_NODE_MS),
       );
+      // Also when the last look has found all ready: whoever interrupts a new lab does not want it.
+      io.signal?.throwIfAborted();
       const seconds = ((performance.now() - started) / 1000).toFixed(2);
       io.write(`\n${ending(status, Date.now())}`);
       const faults = notReady(status);
