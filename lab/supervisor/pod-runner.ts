@@ -114,7 +114,7 @@ export class PodRunner {
   /** Less time than was said before. */
   hasten(graceMs: number): void {
     this.#until = Math.min(this.#until, performance.now() + graceMs);
-    this.#hurry.abort();
+    this.#hurry.abort(new Error("there was no time left for it"));
     for (const { process } of this.#containers) void process.kill(graceMs);
   }
 

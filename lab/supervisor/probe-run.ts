@@ -3,8 +3,8 @@
  * network and the container's environment. Sockets are made in the node's namespace and connected there; everything else
  * happens in this thread's own, since a socket stays where it was made.
  */
-import { describeError, familyOf, parseIp } from "@weft/base";
-import { OutputCollector } from "@weft/cni/runtime";
+import { describeError, familyOf, parseIp, systemClock, unlessAborted } from "@weft/base";
+import { drain, OutputCollector } from "@weft/cni/runtime";
 import { inNetns, spawnIn } from "@weft/kernel/netns";
 import {
   closeFd,
@@ -51,16 +51,10 @@ export async function runProbe(
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<ProbeAnswer> {
-  const answer = probe(handler, container, place, timeoutMs, signal);
-  if (signal === undefined) return answer;
-  const calledOff = Promise.withResolvers<ProbeAnswer>();
-  const end = (): void => calledOff.resolve({ ok: false, message: "there was no time left for it" });
-  if (signal.aborted) end();
-  else signal.addEventListener("abort", end, { once: true });
   try {
-    return await Promise.race([calledOff.promise, answer]);
-  } finally {
-    signal.removeEventListener("abort", end);
+    return await unlessAborted(probe(handler, container, place, timeoutMs, signal), signal);
+  } catch (error) {
+    return { ok: false, message: describeError(error) };
   }
 }
 
@@ -71,25 +65,20 @@ async function probe(
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<ProbeAnswer> {
-  try {
-    if (handler.exec !== undefined)
-      return await command(handler.exec.command ?? [], place, timeoutMs, signal);
-    const target = handler.httpGet ?? handler.tcpSocket;
-    if (target === undefined)
-      return { ok: false, message: "the lab has probes by httpGet, tcpSocket and exec only" };
-    const port = portOf(container, target.port);
-    if (port === undefined) return { ok: false, message: `the container has no port named ${target.port}` };
-    const host = target.host ?? place.addresses[0] ?? "";
-    const end = performance.now() + timeoutMs;
-    const fd = await connect(place.node, host, port, end);
-    if (handler.httpGet === undefined) {
-      closeFd(fd);
-      return { ok: true, message: "" };
-    }
-    return await request(fd, handler.httpGet, host, port, end);
-  } catch (error) {
-    return { ok: false, message: describeError(error) };
+  if (handler.exec !== undefined) return command(handler.exec.command ?? [], place, timeoutMs, signal);
+  const target = handler.httpGet ?? handler.tcpSocket;
+  if (target === undefined)
+    return { ok: false, message: "the lab has probes by httpGet, tcpSocket and exec only" };
+  const port = portOf(container, target.port);
+  if (port === undefined) return { ok: false, message: `the container has no port named ${target.port}` };
+  const host = target.host ?? place.addresses[0] ?? "";
+  const end = performance.now() + timeoutMs;
+  const fd = await connect(place.node, host, port, end);
+  if (handler.httpGet === undefined) {
+    closeFd(fd);
+    return { ok: true, message: "" };
   }
+  return request(fd, handler.httpGet, host, port, end);
 }
 
 /** A connected socket. Throws when it comes to nothing in time. */
@@ -205,9 +194,7 @@ async function command(
   await child.exited;
   clearTimeout(timer);
   signal?.removeEventListener("abort", end);
-  // What it has left in the background may hold its outputs open for as long as it likes.
-  await Promise.race([Promise.all(outputs.map((o) => o.ended)), Bun.sleep(LINGER_MS)]);
-  for (const output of outputs) output.giveUp();
+  await drain(outputs, LINGER_MS, systemClock);
   if (late) return { ok: false, message: `command timed out: ${argv.join(" ")}` };
   if (child.exitCode === 0) return { ok: true, message: "" };
   const said = outputs.map((o) => o.text()).join("");

@@ -1,4 +1,5 @@
 /** Base: what every room may use. Imports nothing. */
+export * from "./abort.ts";
 export * from "./backoff.ts";
 export * from "./clock.ts";
 export * from "./errors.ts";

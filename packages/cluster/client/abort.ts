@@ -1,12 +1,5 @@
 /** Waiting that can be called off. */
-import { type Clock, WeftError } from "@weft/base";
-
-/** What a signal was aborted with, as an error. */
-export function abortReason(signal: AbortSignal): Error {
-  return signal.reason instanceof Error
-    ? signal.reason
-    : new WeftError("unavailable", "it was called off", { cause: signal.reason });
-}
+import { abortReason, type Clock } from "@weft/base";
 
 /** Resolves after that many milliseconds of `clock`; rejects with the signal's reason when that comes first. */
 export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
@@ -25,20 +18,6 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
     }, ms);
     signal?.addEventListener("abort", aborted, { once: true });
   });
-}
-
-/** What the promise comes to, unless the signal's abort comes first: rejects with its reason then, and nobody waits any more. */
-export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  const calledOff = Promise.withResolvers<never>();
-  const aborted = (): void => calledOff.reject(abortReason(signal));
-  if (signal.aborted) aborted();
-  else signal.addEventListener("abort", aborted, { once: true });
-  try {
-    return await Promise.race([calledOff.promise, promise]);
-  } finally {
-    signal.removeEventListener("abort", aborted);
-  }
 }
 
 /** A signal that follows another one, and is aborted as well when nothing happened for a while. */

@@ -10,15 +10,17 @@
  */
 import { getCACertificates } from "node:tls";
 import {
+  abortReason,
   type Backoff,
   backoffDelay,
   type Clock,
   type Logger,
   silentLogger,
   systemClock,
+  unlessAborted,
   WeftError,
 } from "@weft/base";
-import { abortReason, type Deadline, deadline, sleep, unlessAborted } from "./abort.ts";
+import { type Deadline, deadline, sleep } from "./abort.ts";
 import { type Attempt, connectionError, identityFault } from "./connection-error.ts";
 import type { Credentials, Identity, Trust } from "./credentials/index.ts";
 import { ApiError, type Asked, answerError } from "./status-error.ts";

@@ -18,6 +18,7 @@
  * - Raw objects are not kept: one page, or one piece of the stream, is in memory at a time.
  */
 import {
+  abortReason,
   backoffDelay,
   type Clock,
   describeError,
@@ -30,7 +31,7 @@ import {
   WeftError,
 } from "@weft/base";
 import { isMapping } from "../field.ts";
-import { abortReason, deadline, sleep } from "./abort.ts";
+import { deadline, sleep } from "./abort.ts";
 import { tidy } from "./connection-error.ts";
 import { HeldRows, type RowChange } from "./held-rows.ts";
 import type { Query } from "./http.ts";

@@ -3,7 +3,7 @@ import type { Clock } from "@weft/base";
 import { type CniError, parseErrorResult } from "../errors.ts";
 import type { Command } from "../skeleton/requirements.ts";
 import { PluginExecutionError } from "./errors.ts";
-import type { ChildProcess, Spawn } from "./spawn.ts";
+import { type ChildProcess, drain, type Spawn } from "./spawn.ts";
 
 export interface Execution {
   /** Path of the executable. */
@@ -40,7 +40,7 @@ export async function execute(execution: Execution, executor: Executor): Promise
   }, execution.timeoutMs);
   const exit = await child.exited;
   cancel();
-  await drain(child, executor.clock);
+  await drain([child.stdout, child.stderr], LINGER_MS, executor.clock);
 
   const stderr = child.stderr.text();
   const fail = (failure: "timeout" | "killed" | "exit" | "output", message: string): never => {
@@ -83,15 +83,6 @@ async function start(execution: Execution, { spawn, clock }: Executor): Promise<
       });
     }
   }
-}
-
-async function drain(child: ChildProcess, clock: Clock): Promise<void> {
-  const { promise: lingered, resolve } = Promise.withResolvers<void>();
-  const cancel = clock.setTimeout(resolve, LINGER_MS);
-  await Promise.race([Promise.all([child.stdout.ended, child.stderr.ended]), lingered]);
-  cancel();
-  child.stdout.giveUp();
-  child.stderr.giveUp();
 }
 
 function reportedError(stdout: string, plugin: string, command: Command): CniError | undefined {

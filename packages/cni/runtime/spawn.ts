@@ -1,4 +1,5 @@
 /** Starting a child process and catching what it prints. A runtime may be given another way to start children. */
+import type { Clock } from "@weft/base";
 
 export interface SpawnOptions {
   readonly environment: Readonly<Record<string, string>>;
@@ -62,6 +63,22 @@ export class OutputCollector {
   text(): string {
     return Buffer.concat(this.#chunks).toString("utf8");
   }
+}
+
+/**
+ * To be called when the process has ended: waits for the ends of its outputs, but no longer than `ms`, since a child
+ * that it left behind may hold them open for as long as it likes; then they are given up.
+ */
+export async function drain(
+  outputs: readonly OutputCollector[],
+  ms: number,
+  clock: Pick<Clock, "setTimeout">,
+): Promise<void> {
+  const { promise: lingered, resolve } = Promise.withResolvers<void>();
+  const cancel = clock.setTimeout(resolve, ms);
+  await Promise.race([Promise.all(outputs.map((output) => output.ended)), lingered]);
+  cancel();
+  for (const output of outputs) output.giveUp();
 }
 
 /** The usual way to start a plugin. */

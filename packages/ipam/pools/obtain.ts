@@ -10,6 +10,7 @@ import {
   hostPrefix,
   type IpAddress,
   type Prefix,
+  unlessAborted,
   WeftError,
 } from "@weft/base";
 import { blockOf, type IpPool, type PodAddressing, type Workload } from "@weft/model";
@@ -167,12 +168,12 @@ export class Obtaining {
     // It is going back: it is nobody's in a moment.
     if (record !== undefined && record.loan === undefined && record.state === "closed")
       return this.#sleep(LOOK_MS);
-    const answer = await this.#within(
-      signal,
+    const answer = await unlessAborted(
       this.#borrowing.wanted(pool, block, { wanted, tunnel: false, pod: podOf(wish), signal }),
+      signal,
     );
     if ("address" in answer) loans.push(answer.id);
-    else if ("free" in answer) await this.#within(signal, this.#claims.exactly(pool, block));
+    else if ("free" in answer) await unlessAborted(this.#claims.exactly(pool, block), signal);
     else if (this.#p.known.of(block)?.node === node) {
       // Claimed by an earlier life of this agent, and about to be in the ledger.
       this.#p.wake();
@@ -184,7 +185,7 @@ export class Obtaining {
     const pools = need.pools.map((name) => this.#pool(name));
     const found = new Map<IpPool, Found>();
     for (const pool of pools) {
-      const claimed = await this.#within(signal, this.#claims.any(pool));
+      const claimed = await unlessAborted(this.#claims.any(pool), signal);
       if ("block" in claimed) return;
       found.set(pool, claimed.none);
       // What was freed or lent meanwhile is nearer than another pool.
@@ -192,16 +193,16 @@ export class Obtaining {
     }
     let why = "";
     for (const pool of pools) {
-      const answer: LoanAnswer = await this.#within(
-        signal,
+      const answer: LoanAnswer = await unlessAborted(
         this.#borrowing.any(pool, { wanted: undefined, tunnel: false, pod: podOf(wish), signal }),
+        signal,
       );
       if ("address" in answer) {
         loans.push(answer.id);
         return;
       }
       if ("free" in answer) {
-        await this.#within(signal, this.#claims.exactly(pool, answer.free));
+        await unlessAborted(this.#claims.exactly(pool, answer.free), signal);
         return;
       }
       why = answer.by === undefined ? answer.refused : `node ${answer.by}: ${answer.refused}`;
@@ -241,15 +242,6 @@ export class Obtaining {
     return new Promise((resolve) => {
       this.#p.clock.setTimeout(resolve, ms);
     });
-  }
-
-  /** What others wait for as well goes on; this one does not wait any longer than its signal. */
-  #within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const gone = (): void => reject(signal.reason);
-    signal.addEventListener("abort", gone, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", gone));
-    return promise;
   }
 }
 

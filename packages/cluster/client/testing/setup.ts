@@ -1,6 +1,7 @@
 /** What the tests of the client share: a server around the fake API, a client of it, and waiting. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { unlessAborted } from "@weft/base";
 import { type ApiClient, type ClientOptions, type Credentials, createClient } from "../index.ts";
 import type { FakeApi } from "./fake-api.ts";
 
@@ -67,17 +68,10 @@ const FAST = { rateLimit: { qps: 100_000, burst: 100_000 } };
 export function directClient(api: FakeApi, options: Partial<ClientOptions> = {}): ApiClient {
   return createClient({
     credentials: anonymous("http://api.test"),
-    fetch: (url, init) => abortable(api.handle(new Request(url, { ...init, signal: null })), init.signal),
+    fetch: (url, init) =>
+      unlessAborted(api.handle(new Request(url, { ...init, signal: null })), init.signal ?? undefined),
     ...FAST,
     ...options,
-  });
-}
-
-function abortable<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) reject(signal.reason);
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
   });
 }
 
