@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeFd, sendBytes } from "../../sys/index.ts";
 import { createAnonymous, inNetns, type NetnsHandle } from "../index.ts";
-import { dial, hear, hold, Server } from "./index.ts";
+import { breaks, dial, hear, hold, Server } from "./index.ts";
 
 let place: NetnsHandle;
 const servers: Server[] = [];
@@ -35,6 +35,19 @@ describe.each(["127.0.0.1", "::1"])("%s", (ip) => {
         sendBytes(fd, Buffer.alloc(1));
         expect(await hear(fd, servers)).toBe(`a from ${ip}`);
       }
+    } finally {
+      closeFd(fd);
+    }
+  });
+
+  test.each([0, 20])("a connection whose server has gone is broken, %d ms later too", async (ms) => {
+    const server = new Server(place, "c", 8003);
+    const { fd } = await hold(place, [server], { ip, port: 8003 });
+    try {
+      sendBytes(fd, Buffer.alloc(1)); // Not read: it is reset by the server's end.
+      server.close();
+      await Bun.sleep(ms);
+      expect(await breaks(fd)).toBe("ECONNRESET");
     } finally {
       closeFd(fd);
     }

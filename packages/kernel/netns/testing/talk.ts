@@ -144,6 +144,26 @@ export async function hear(fd: number, servers: readonly Server[]): Promise<stri
   throw new Error("no answer");
 }
 
+/**
+ * Sends a byte on a connection that is held and waits until it is broken: the name of the errno, or "whole" after 12 s.
+ * An acknowledgement that was late may have broken it before.
+ */
+export async function breaks(fd: number): Promise<Outcome> {
+  try {
+    sendBytes(fd, Buffer.alloc(1), MSG_NOSIGNAL);
+  } catch (error) {
+    if (error instanceof SysError) return error.errnoName;
+    throw error;
+  }
+  const end = performance.now() + 12_000;
+  while (performance.now() < end) {
+    const fault = takeFault(fd);
+    if (fault !== undefined) return errnoName(fault.errno);
+    await Bun.sleep(1);
+  }
+  return "whole";
+}
+
 /** Connects from `namespace`, and waits for the answer of whichever server got it. */
 export async function dial(namespace: NetnsHandle, servers: readonly Server[], d: Dial): Promise<Outcome> {
   const { port, protocol = "tcp", from, fromPort, timeoutMs = 20_000 } = d;
