@@ -8,7 +8,7 @@ import { News } from "@weft/base";
 import type { Pod, PodAddressing, Workload } from "@weft/model";
 
 export interface KnownPod extends Pick<Pod, "namespace" | "name" | "uid" | "runtimeUid"> {
-  /** From where it gets its addresses; absent while the cluster has no pools. */
+  /** From where it gets its addresses; absent of one that asks for nothing in a cluster without pools. */
   readonly addressing?: PodAddressing;
 }
 

@@ -14,6 +14,8 @@ import type { KnownPods } from "../known-pods.ts";
 
 /** How long a pod is waited for that the watch has not told of. */
 const PATIENCE_MS = 1_000;
+/** The same without pools, where nobody has to be in the API. */
+const PLAIN_PATIENCE_MS = 200;
 
 export interface AddressingOptions {
   readonly pods: KnownPods;
@@ -59,6 +61,31 @@ export async function addressingOf(
     });
   }
   return checked(podAddressing(selectionOf(view()), found.pod, found.namespace), what);
+}
+
+/**
+ * In a cluster without pools: throws "invalid" for a pod that asks for some, or for an address. One that is not known in
+ * time asks for nothing.
+ */
+export async function refuseWishes(request: Named, pods: KnownPods): Promise<void> {
+  const { podName, podNamespace } = request;
+  if (podName === undefined || !pods.current) return;
+  const until = performance.now() + PLAIN_PATIENCE_MS;
+  let known = pods.find(request);
+  for (let left = PLAIN_PATIENCE_MS; known === undefined && left > 0; left = until - performance.now()) {
+    await pods.news(left);
+    known = pods.find(request);
+  }
+  const { wanted, problem } = known?.addressing ?? PLAIN;
+  const what = `pod ${podNamespace}/${podName}`;
+  if (wanted.length === 0 && problem === undefined) return;
+  throw new WeftError(
+    "invalid",
+    `${what}: ${problem ?? `there is no pool that has ${wanted.join(" or ")}`}`,
+    {
+      hint: "The cluster has no IPPool: make one, or remove the annotations weft.network/pools and weft.network/addresses.",
+    },
+  );
 }
 
 /** What a pod of that namespace gets which asks for nothing. */

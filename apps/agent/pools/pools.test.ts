@@ -76,6 +76,28 @@ test("a pool that comes live serves new pods; a full block claims another; old p
   expect((await cluster.blocks()).every((b) => b.tunnelAddress === undefined)).toBe(true);
 });
 
+test("in a cluster without pools a pod that asks for one, or for an address, waits for it", async () => {
+  cluster = await PoolCluster.start();
+  const node = await cluster.addNode("node1", ["10.240.1.0/24"]);
+  await node.start();
+  const [named, fixed] = (await Promise.all([
+    cluster.addPod(node, { [POOLS]: "p" }),
+    cluster.addPod(node, { [ADDRESSES]: "10.250.0.7" }),
+  ])) as [ClusterPod, ClusterPod];
+  expect((await cluster.call("ADD", named)).error).toMatchObject({
+    msg: expect.stringContaining(`pod default/${named.name}: there is no pool p`),
+    details: expect.stringContaining("The cluster has no IPPool"),
+  });
+  expect((await cluster.call("ADD", fixed)).error).toMatchObject({
+    msg: expect.stringContaining("there is no pool that has 10.250.0.7"),
+  });
+  expect((await cluster.run(node)).container.addresses).toEqual(["10.240.1.2"]);
+  await cluster.addPool("p", "10.250.0.0/28", 30);
+  await eventually("a block is claimed", async () => (await cluster.blocks()).length === 1);
+  expect((await cluster.add(named))[0]).toStartWith("10.250.0.");
+  expect(await cluster.add(fixed)).toEqual(["10.250.0.7"]);
+});
+
 describe("two nodes and one block", () => {
   test("the second borrows for its tunnel and its pods; a full pool says so; what comes back is given again", async () => {
     cluster = await PoolCluster.start();

@@ -1,6 +1,7 @@
 /**
  * Pools on the main thread: the engine (packages/ipam/pools), what it is told by the cluster thread, and its own way to
- * the API server. In a cluster without pools there is none of it: no engine, no client, and no ADD that looks here twice.
+ * the API server. In a cluster without pools there is neither engine nor client, and who asks for a pool is
+ * refused.
  */
 import {
   contains,
@@ -30,7 +31,7 @@ import type { ClusterSource } from "../cluster-source.ts";
 import type { KnownPods } from "../known-pods.ts";
 import type { PoolsFromCluster, PoolsToCluster } from "../messages.ts";
 import { step } from "../steps.ts";
-import { addressingOf } from "./addressing.ts";
+import { addressingOf, refuseWishes } from "./addressing.ts";
 import { tellEvent } from "./events.ts";
 import { ThreadFinder } from "./finder.ts";
 
@@ -88,6 +89,16 @@ export class Pools {
   /** True when pods get addresses of pools, or may: whoever asks for some goes through `lease`. */
   get enabled(): boolean {
     return this.#engine?.enabled === true;
+  }
+
+  /** Throws CniError for a pod that asks for pools where there are none: it waits for them. */
+  async refuseWishes(pod: Lease["pod"]): Promise<void> {
+    if (this.enabled) return;
+    try {
+      await refuseWishes(pod, this.#o.known);
+    } catch (error) {
+      if (!this.enabled) throw toCniError(error);
+    }
   }
 
   /** The node's own context is another now. */
