@@ -33,14 +33,14 @@ export function nodeTable(status: LabStatus, now: number): string {
   );
 }
 
-/** What `up` ends with: drawing, pods, what is wrong, and what to try. */
+/** What `up` says of a lab, whatever is not ready in it: drawing, pods, what of the manifests has no effect, and what to try. */
 export function ending(status: LabStatus, now: number): string {
   const plan = planTopology(status.options);
   return [
     drawTopology(plan, status.pods),
     "",
     podTable(status.pods, now),
-    ...problems(status),
+    ...noted(status.sourceWarnings),
     "",
     ...tryThese(status),
     "",
@@ -59,15 +59,13 @@ export function statusText(status: LabStatus, now: number): string {
     nodeTable(status, now),
     "",
     podTable(status.pods, now),
-    ...problems(status),
+    ...noted([...notReady(status), ...status.sourceWarnings]),
     "",
   ].join("\n");
 }
 
-function problems(status: LabStatus): string[] {
-  const lines = [...notReady(status), ...status.sourceWarnings];
-  return lines.length === 0 ? [] : ["", ...lines.map((line) => `! ${line}`)];
-}
+const noted = (lines: readonly string[]): string[] =>
+  lines.length === 0 ? [] : ["", ...lines.map((line) => `! ${line}`)];
 
 function tryThese(status: LabStatus): string[] {
   const option = status.name === "lab" ? "" : ` --name ${status.name}`;
