@@ -102,7 +102,7 @@ describe.skipIf(skip)("a lab", () => {
     // There is no use in waiting for it.
     expect(await labUp(options, io)).toBe(1);
     const text = said();
-    expect(text).toContain('! pod default/bad: container main: image "nginx:1.27" is not built in');
+    expect(text).toContain('  pod default/bad: container main: image "nginx:1.27" is not built in');
     rmSync(`${manifests}/bad.yaml`);
     await until("bad is gone", async () => (await podStatus("bad")) === undefined);
 
