@@ -97,6 +97,8 @@ export class ServiceNetwork {
       ...up("eth0"),
       "addr add 10.0.0.1/24 dev eth0",
       "addr add fd00:10::1/64 dev eth0 nodad",
+      // What it forwards it asks for neighbours from its link-local address; without one it never asks (RFC 4861, 7.2.2).
+      "addr add fe80::1/64 dev eth0 nodad",
       ...local("a"),
       ...local("b"),
       ...up("weft-tun"),
