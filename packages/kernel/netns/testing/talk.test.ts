@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createNftables } from "../../nftables/index.ts";
 import { closeFd, sendBytes } from "../../sys/index.ts";
 import { createAnonymous, inNetns, type NetnsHandle } from "../index.ts";
 import { breaks, dial, hear, hold, Server } from "./index.ts";
@@ -26,6 +27,26 @@ describe.each(["127.0.0.1", "::1"])("%s", (ip) => {
     );
     expect(await dial(place, servers, { ...to, port: 8002 })).toBe("ECONNREFUSED");
     expect(await dial(place, [], { ...to, port: 8000, timeoutMs: 20 })).toBe("timeout");
+  });
+
+  test("a datagram that is lost, or its answer, is sent again", async () => {
+    const nft = createNftables(place);
+    const first = (port: string) => `table inet loss { chain input { type filter hook input priority 0;
+      udp ${port} numgen inc mod 2 0 drop
+    }
+    }`;
+    try {
+      for (const port of ["dport 8000", "sport 8000"]) {
+        await nft.run(first(port));
+        expect(await dial(place, servers, { ip, port: 8000, protocol: "udp" })).toBe(`a from ${ip}`);
+        await nft.run("delete table inet loss");
+      }
+      await nft.run(first("dport 8002"));
+      expect(await dial(place, servers, { ip, port: 8002, protocol: "udp" })).toBe("ECONNREFUSED");
+    } finally {
+      await nft.run("flush ruleset");
+      nft.close();
+    }
   });
 
   test("a connection that is held gets an answer to all that is sent", async () => {

@@ -31,6 +31,9 @@ import { socketIn } from "./socket.ts";
 
 const buffer = Buffer.from(new ArrayBuffer(256));
 
+/** After so long a datagram is sent again: it, its answer or what refused it may be lost, or beyond a limit of ICMP. */
+const AGAIN_MS = 1000;
+
 export interface Dial {
   readonly ip: string;
   readonly port: number;
@@ -174,9 +177,12 @@ export async function dial(namespace: NetnsHandle, servers: readonly Server[], d
     // Nothing of it is left in TIME_WAIT. A listener hands the option on, and would cut off its own answers.
     if (protocol === "tcp") setOptionBytes(fd, SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE);
     connectSocket(fd, encodeSocketAddress({ ip, port }));
-    if (protocol === "udp") sendBytes(fd, Buffer.alloc(d.size ?? 1));
-    const end = performance.now() + timeoutMs;
-    for (;;) {
+    const begin = performance.now();
+    for (let sent = 0; ; ) {
+      if (protocol === "udp" && performance.now() - begin >= sent * AGAIN_MS) {
+        sendBytes(fd, Buffer.alloc(d.size ?? 1));
+        sent++;
+      }
       for (const server of servers) server.poll();
       const fault = takeFault(fd);
       if (fault !== undefined) return errnoName(fault.errno);
@@ -186,7 +192,7 @@ export async function dial(namespace: NetnsHandle, servers: readonly Server[], d
       } catch (error) {
         if (!(error instanceof SysError) || error.errnoName !== "ENOTCONN") throw error;
       }
-      if (performance.now() > end) return "timeout";
+      if (performance.now() - begin > timeoutMs) return "timeout";
       await Bun.sleep(1);
     }
   } catch (error) {
