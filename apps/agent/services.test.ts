@@ -150,7 +150,11 @@ test("a client that keeps to one port is led away from an endpoint that is gone"
   await eventually("the service is there", () => ruleset().includes("10.96.0.53"));
   expect(before).toBeGreaterThan(0);
   const client = pods[1] as TestPod;
-  client.run("bash", "-c", "echo x > /dev/udp/10.96.0.53/53");
+  await eventually("it has a flow", () => {
+    if (flows().length > 0) return true;
+    client.run("bash", "-c", "echo x > /dev/udp/10.96.0.53/53");
+    return flows().length > 0;
+  });
   expect([flows(), await connections()]).toEqual([[pods[0]?.addresses[0] as string], [[1]]]);
   node.writeManifest("dns", manifest(1));
   await eventually("its flow is gone", () => flows().length === 0);

@@ -33,7 +33,7 @@ beforeEach(() => node.pause(600_000));
 afterEach(async () => {
   await node.pause(0);
   await node.settled();
-  for (const ip of [...other.addresses, "172.30.0.1", "fd00:30::1"]) pod.sh(`ping -c1 -W20 ${ip}`);
+  for (const ip of [...other.addresses, "172.30.0.1", "fd00:30::1"]) pod.sh(`ping -c1 -w20 ${ip}`);
 });
 
 /** Packets dropped so far, by family of table. */
@@ -49,7 +49,12 @@ function dropped(): { inet: number; arp: number } {
 async function expectDropped(packets: number, ...argv: string[]): Promise<void> {
   const before = dropped().inet;
   expect(pod.try(...argv).code).not.toBe(0);
-  await eventually(`${argv.join(" ")} is dropped`, () => dropped().inet - before >= packets);
+  await eventually(`${argv.join(" ")} is dropped`, () => {
+    if (dropped().inet - before >= packets) return true;
+    // A packet that a busy kernel has lost comes to nobody's count.
+    expect(pod.try(...argv).code).not.toBe(0);
+    return false;
+  });
 }
 // By itself ping would wait for seconds for answers that must not come.
 const ping = (count: number, ...more: string[]): string[] => [
@@ -95,9 +100,10 @@ describe("IP source", () => {
     );
     pod.sh("ip address add 192.0.2.8/32 dev eth0");
     await expectDropped(1, ...ping(1, "-I", "192.0.2.8", "172.30.0.1"));
-    pod.sh(`ping -c1 -W20 -I ${pod.addresses[0]} 172.30.0.1`);
+    pod.sh(`ping -c1 -w20 -I ${pod.addresses[0]} 172.30.0.1`);
     const counters = node.node.sh("nft list table inet seen").match(/counter packets \d+/g);
-    expect(counters).toEqual(["counter packets 0", "counter packets 1"]);
+    // One, and those that came after one which was lost later.
+    expect(counters).toEqual(["counter packets 0", expect.stringMatching(/^counter packets [1-9]/)]);
     pod.sh("ip address del 192.0.2.8/32 dev eth0");
     node.node.sh("nft delete table inet seen");
   });
