@@ -35,6 +35,8 @@ class Monitor {
       ["stdbuf", "-oL", "nft", "monitor"],
     ];
     this.#children = commands.map((argv) => spawnIn(ns.self, argv, { stdout: "pipe" }));
+    // A test that fails does not come to their end.
+    node.companions.push(...this.#children);
     this.#texts = commands.map(() => "");
     this.#heard = this.#children.map(async (child, i) => {
       const decoder = new TextDecoder();
@@ -65,6 +67,7 @@ class Monitor {
  */
 const isOwnDoing = (line: string): boolean =>
   /dev (eth0|up0) lladdr \S+ .*(STALE|DELAY|PROBE|REACHABLE)/.test(line) ||
+  /^(Deleted )?(ff[0-9a-f]{2}:|22[4-9]\.|23\d\.)\S* dev /.test(line) ||
   /^Deleted \S+ dev \S+ .*\bNOARP\b/.test(line);
 
 test.each(["SIGTERM", "SIGKILL"] as const)(
