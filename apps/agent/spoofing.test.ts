@@ -100,10 +100,9 @@ describe("IP source", () => {
     );
     pod.sh("ip address add 192.0.2.8/32 dev eth0");
     await expectDropped(1, ...ping(1, "-I", "192.0.2.8", "172.30.0.1"));
-    pod.sh(`ping -c1 -w20 -I ${pod.addresses[0]} 172.30.0.1`);
+    pod.sh(`ping -c1 -W20 -I ${pod.addresses[0]} 172.30.0.1`);
     const counters = node.node.sh("nft list table inet seen").match(/counter packets \d+/g);
-    // One, and those that came after one which was lost later.
-    expect(counters).toEqual(["counter packets 0", expect.stringMatching(/^counter packets [1-9]/)]);
+    expect(counters).toEqual(["counter packets 0", "counter packets 1"]);
     pod.sh("ip address del 192.0.2.8/32 dev eth0");
     node.node.sh("nft delete table inet seen");
   });
