@@ -200,7 +200,7 @@ export class Attachments {
         hint: "Send DEL before a second ADD.",
       });
     }
-    await pools.refuseWishes(request);
+    await pools.refuseWishes(request, signal);
     const until = performance.now() + HOLDER_PATIENCE_MS;
     // From here to the lease nothing else runs: whoever comes next finds these ports held.
     for (;;) {

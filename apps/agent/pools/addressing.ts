@@ -10,7 +10,7 @@ import { PLAIN, podAddressing, type Selection } from "@weft/compile";
 import type { PoolView } from "@weft/ipam";
 import type { IpPool, PodAddressing } from "@weft/model";
 import type { AttachmentRequest } from "@weft/plugin-weft";
-import type { KnownPods } from "../known-pods.ts";
+import type { KnownPod, KnownPods } from "../known-pods.ts";
 
 /** How long a pod is waited for that the watch has not told of. */
 const PATIENCE_MS = 1_000;
@@ -37,16 +37,9 @@ export async function addressingOf(
   const { podName, podNamespace } = request;
   if (podName === undefined || podNamespace === undefined) return checked(view().otherwise, "the container");
   const what = `pod ${podNamespace}/${podName}`;
-  const until = performance.now() + PATIENCE_MS;
-  for (;;) {
-    signal.throwIfAborted();
-    const known = pods.find(request);
-    if (known !== undefined) return checked(known.addressing ?? PLAIN, what);
-    if (!pods.current) return checked(byNamespaceOf(view(), podNamespace), what);
-    const left = until - performance.now();
-    if (left <= 0) break;
-    await pods.news(left);
-  }
+  const known = await soonKnown(request, pods, PATIENCE_MS, signal);
+  if (known !== undefined) return checked(known.addressing ?? PLAIN, what);
+  if (!pods.current) return checked(byNamespaceOf(view(), podNamespace), what);
   let found: PodAsks | undefined;
   try {
     found = await read({ namespace: podNamespace, name: podName }, signal);
@@ -67,25 +60,33 @@ export async function addressingOf(
  * In a cluster without pools: throws "invalid" for a pod that asks for some, or for an address. One that is not known in
  * time asks for nothing.
  */
-export async function refuseWishes(request: Named, pods: KnownPods): Promise<void> {
+export async function refuseWishes(request: Named, pods: KnownPods, signal: AbortSignal): Promise<void> {
   const { podName, podNamespace } = request;
   if (podName === undefined || !pods.current) return;
-  const until = performance.now() + PLAIN_PATIENCE_MS;
-  let known = pods.find(request);
-  for (let left = PLAIN_PATIENCE_MS; known === undefined && left > 0; left = until - performance.now()) {
-    await pods.news(left);
-    known = pods.find(request);
-  }
+  const known = await soonKnown(request, pods, PLAIN_PATIENCE_MS, signal);
   const { wanted, problem } = known?.addressing ?? PLAIN;
-  const what = `pod ${podNamespace}/${podName}`;
   if (wanted.length === 0 && problem === undefined) return;
-  throw new WeftError(
-    "invalid",
-    `${what}: ${problem ?? `there is no pool that has ${wanted.join(" or ")}`}`,
-    {
-      hint: "The cluster has no IPPool: make one, or remove the annotations weft.network/pools and weft.network/addresses.",
-    },
-  );
+  const why = problem ?? `there is no pool that has ${wanted.join(" or ")}`;
+  throw new WeftError("invalid", `pod ${podNamespace}/${podName}: ${why}`, {
+    hint: "The cluster has no IPPool: make one, or remove the annotations weft.network/pools and weft.network/addresses.",
+  });
+}
+
+/** The pod as the watch tells of it; undefined when it has not in that many milliseconds, or is away. */
+async function soonKnown(
+  request: Named,
+  pods: KnownPods,
+  patience: number,
+  signal: AbortSignal,
+): Promise<KnownPod | undefined> {
+  const until = performance.now() + patience;
+  for (;;) {
+    signal.throwIfAborted();
+    const known = pods.find(request);
+    const left = until - performance.now();
+    if (known !== undefined || !pods.current || left <= 0) return known;
+    await pods.news(left);
+  }
 }
 
 /** What a pod of that namespace gets which asks for nothing. */

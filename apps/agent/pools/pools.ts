@@ -1,7 +1,7 @@
 /**
  * Pools on the main thread: the engine (packages/ipam/pools), what it is told by the cluster thread, and its own way to
- * the API server. In a cluster without pools there is neither engine nor client, and who asks for a pool is
- * refused.
+ * the API server. In a cluster without pools there is neither engine nor client, and a pod that asks for
+ * a pool is refused.
  */
 import {
   contains,
@@ -92,12 +92,13 @@ export class Pools {
   }
 
   /** Throws CniError for a pod that asks for pools where there are none: it waits for them. */
-  async refuseWishes(pod: Lease["pod"]): Promise<void> {
+  async refuseWishes(pod: Lease["pod"], signal: AbortSignal): Promise<void> {
     if (this.enabled) return;
     try {
-      await refuseWishes(pod, this.#o.known);
+      await refuseWishes(pod, this.#o.known, signal);
     } catch (error) {
-      if (!this.enabled) throw toCniError(error);
+      // The first pool may have come meanwhile: then it is asked for one.
+      if (!this.enabled || signal.aborted) throw refusal(error, signal);
     }
   }
 
