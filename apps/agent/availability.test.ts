@@ -59,7 +59,7 @@ describe("the agent is away", () => {
     await node.settled();
     expect(node.queue()).toEqual([]);
     expect((await node.status()).workloads.map((w) => w.containerId)).toEqual([again.containerId]);
-    again.sh(`ping -c1 -w20 ${ADDRESSES[0]}`);
+    again.sh(`ping -c1 -W20 ${ADDRESSES[0]}`);
   });
 
   nodeTest(
@@ -155,7 +155,7 @@ describe("the API server is away", () => {
     writeFileSync(`${node.root}/var/lib/weft/cluster.json`, JSON.stringify({ nodes, blocks }));
     await node.start("ready", flagsFor(node));
     const pod = await node.add();
-    pod.sh(`ping -c1 -w20 ${ADDRESSES[0]}`);
+    pod.sh(`ping -c1 -W20 ${ADDRESSES[0]}`);
     await eventually("status says so", async () =>
       /away since 20.*: the last known state is in force \(.*refused/.test((await node.status()).source),
     );
@@ -185,7 +185,7 @@ describe("the node is not ready", () => {
       }
       await eventually("it is ready", async () => (await node.status()).ready);
       await node.add(pod);
-      pod.sh("ping -c1 -w20 172.30.0.11");
+      pod.sh("ping -c1 -W20 172.30.0.11");
       expect(readFileSync(node.options.conflist, "utf8")).toBe(conflistText(node.options));
     },
     { uplinkAddresses: ["172.30.0.99/24"] },

@@ -100,7 +100,7 @@ test("a veth that has the host link's name is ours by its name, and is replaced"
   node.node.sh(`ip link add ${name} type veth peer name foreign0`);
   await node.add(pod);
   expect(node.node.self.link("foreign0")).toBeUndefined();
-  pod.sh("ping -c1 -w20 172.30.0.11");
+  pod.sh("ping -c1 -W20 172.30.0.11");
   await node.del(pod);
   node.removePod(pod);
   await baseline.expectSame();
@@ -130,7 +130,7 @@ describe("order of calls", () => {
   test("DEL of another network's interface of the same name leaves ours", async () => {
     const pod = await node.add();
     await node.del(pod, { configuration: { name: "other" } });
-    pod.sh("ping -c1 -w20 172.30.0.11");
+    pod.sh("ping -c1 -W20 172.30.0.11");
     await node.del(pod);
     node.removePod(pod);
   });
@@ -146,7 +146,7 @@ describe("order of calls", () => {
       const answers = await Promise.all([node.call("ADD", pod), node.call("ADD", pod)]);
       expect(answers.map((a) => a.exit).sort()).toEqual([0, 1]);
       expectError(answers.find((a) => a.exit === 1) as Answer, 106);
-      pod.sh("ping -c1 -w20 172.30.0.11");
+      pod.sh("ping -c1 -W20 172.30.0.11");
       await node.del(pod);
       node.removePod(pod);
     }
@@ -177,7 +177,7 @@ describe("order of calls", () => {
     expect(new Set(pods.map((p) => p.hostLink)).size).toBe(50);
     expect(await node.drift()).toEqual([]);
     const last = pods.at(-1);
-    for (const ip of pods[0]?.addresses ?? []) last?.sh(`ping -c1 -w20 ${ip}`);
+    for (const ip of pods[0]?.addresses ?? []) last?.sh(`ping -c1 -W20 ${ip}`);
     await Promise.all(pods.map((p) => node.del(p)));
     for (const pod of pods) node.removePod(pod);
   });
@@ -254,7 +254,7 @@ describe("the agent's socket", () => {
     const pod = await node.add();
     await node.request("POST", "/v1/cni/gc", '{"network":"weft"}');
     await node.request("POST", "/v1/cni/gc", '{"network":"other","validAttachments":[]}');
-    pod.sh("ping -c1 -w20 172.30.0.11");
+    pod.sh("ping -c1 -W20 172.30.0.11");
     const { status } = await node.request("POST", "/v1/cni/gc", '{"network":"weft","validAttachments":[]}');
     expect(status).toBe(200);
     expect(pod.self.link("eth0")).toBeUndefined();

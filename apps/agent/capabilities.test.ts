@@ -91,7 +91,7 @@ async function fault(capabilities: readonly string[], sysctls = SYSCTLS): Promis
     if (state !== "ready") return `${state}: ${readFileSync(`${node.root}/agent.log`, "utf8").slice(-600)}`;
     const pod = await node.add().catch((error: unknown) => `ADD: ${error}`);
     if (typeof pod === "string") return pod;
-    pod.sh("ping -c1 -w20 172.30.0.11");
+    pod.sh("ping -c1 -W20 172.30.0.11");
     // What somebody changes inside of a pod is heard of at once, not at the next full comparison.
     pod.sh("ip route del default");
     const heard = await eventually(

@@ -92,7 +92,7 @@ chained("in a list with the reference plugins", () => {
     node.removePod(pod);
     await baseline.expectSoon();
   }
-  const reaches = (pod: TestPod): string => pod.sh("ping -c1 -w20 172.30.0.1");
+  const reaches = (pod: TestPod): string => pod.sh("ping -c1 -W20 172.30.0.1");
 
   test("loopback before: the addresses of both are in the result", async () => {
     node.outside.sh("ip route replace 10.240.1.0/24 via 172.30.0.11");
@@ -169,7 +169,7 @@ chained("in a list with the reference plugins", () => {
     await run([weft, { type: "sbr" }], (pod, addresses) => {
       expect(addresses.length).toBe(2);
       expect(pod.sh("ip rule show")).toContain(`from ${addresses[0]} lookup 100`);
-      pod.sh(`ping -c1 -w20 -I ${addresses[0]} 172.30.0.1`);
+      pod.sh(`ping -c1 -W20 -I ${addresses[0]} 172.30.0.1`);
     });
   });
 

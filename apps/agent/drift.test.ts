@@ -56,7 +56,7 @@ async function repaired(what: string, spoil: () => unknown): Promise<void> {
     () => left.join("\n"),
   );
   times.set(what, performance.now() - start);
-  for (const ip of other.addresses) pod.sh(`ping -c1 -w20 ${ip}`);
+  for (const ip of other.addresses) pod.sh(`ping -c1 -W20 ${ip}`);
 }
 
 const onNode = (line: string) => () => node.node.sh(line.replaceAll("POD", pod.hostLink));
@@ -256,7 +256,7 @@ describe("pause", () => {
     pod.sh("ip route del default");
     node.node.sh("ip rule del table 8700");
     const extra = await node.add();
-    extra.sh(`ping -c1 -w20 ${other.addresses[0]}`);
+    extra.sh(`ping -c1 -W20 ${other.addresses[0]}`);
     await Bun.sleep(700);
     expect((await node.drift()).map((d) => d.kind).sort()).toEqual(["attachment", "rule"]);
     expect(broken()).toBe(true);
@@ -281,7 +281,7 @@ describe("pause", () => {
     node.node.sh("nft delete table inet weft");
     expect((await node.drift()).length).toBeGreaterThan(0);
     expect(node.node.sh("nft list tables")).not.toMatch(/inet weft$/m);
-    pod.sh(`ping -c1 -w20 ${other.addresses[0]}`);
+    pod.sh(`ping -c1 -W20 ${other.addresses[0]}`);
     await node.pause(0);
     await node.settled();
   });

@@ -37,7 +37,7 @@ test("without the built file's protection they would matter: the runtime itself 
 test.each(hostile().map(([what], i) => [what, i] as const))("%s", async (_, i) => {
   const [, environment] = hostile()[i] as [string, Record<string, string>];
   const pod = await node.add(undefined, { environment });
-  pod.sh("ping -c1 -w20 172.30.0.11");
+  pod.sh("ping -c1 -W20 172.30.0.11");
   await node.del(pod, { environment });
   node.removePod(pod);
   expect(existsSync(proof)).toBe(false);

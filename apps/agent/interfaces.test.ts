@@ -31,13 +31,13 @@ test("a second interface takes nothing from the first, and takes over when that 
   expect(defaults(pod)).toEqual(["eth0", "eth0"]);
   expect(await node.drift()).toEqual([]);
   expect(addressOn(pod, "eth0")).not.toBe(addressOn(pod, "net1"));
-  pod.sh("ping -c1 -w20 172.30.0.11");
+  pod.sh("ping -c1 -W20 172.30.0.11");
   // Other pods reach it by either.
   const other = await node.add();
   for (const link of ["eth0", "net1"]) {
     if (link === "net1") pod.sh(`ip rule add from ${addressOn(pod, link)} table 100`);
     if (link === "net1") pod.sh("ip route add default via 169.254.1.1 dev net1 onlink table 100");
-    other.sh(`ping -c1 -w20 ${addressOn(pod, link)}`);
+    other.sh(`ping -c1 -W20 ${addressOn(pod, link)}`);
   }
 
   await node.del(pod);

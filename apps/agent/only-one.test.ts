@@ -59,7 +59,7 @@ test.each(["SIGTERM", "SIGKILL"] as const)("the first ends by %s", async (signal
     return status?.ready === true && status.pid === child.pid;
   });
   expect((await node.status()).workloads).toHaveLength(1);
-  pod.sh("ping -c1 -w20 172.30.0.11");
+  pod.sh("ping -c1 -W20 172.30.0.11");
   await node.del(pod);
   node.removePod(pod);
 

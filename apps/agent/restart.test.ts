@@ -134,7 +134,7 @@ test("a pod that went while the agent was away, and an object that somebody left
   node.node.sh("ip link add weft-old type vxlan id 77 dstport 4790 local 172.30.0.11 dev eth0");
   await node.start();
   await node.settled();
-  moved.sh("ping -c1 -w20 172.30.0.11");
+  moved.sh("ping -c1 -W20 172.30.0.11");
   await node.del(moved);
   node.removePod(moved);
   expect(changes(before, viewOf(node.node))).toEqual([]);

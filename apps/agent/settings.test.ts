@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => node.close());
 afterEach(async () => {
   await node.settled();
-  for (const ip of standing.pods[1]?.addresses ?? []) pod.sh(`ping -c1 -w20 ${ip}`);
+  for (const ip of standing.pods[1]?.addresses ?? []) pod.sh(`ping -c1 -W20 ${ip}`);
 });
 
 const route = (destination: string): string => node.node.sh(`ip route show ${destination}`).trim();

@@ -74,7 +74,7 @@ test("the world outside sees the node, in both families and protocols", async ()
           protocol,
           addressesOf(pod)[i] as string,
         ]);
-  for (const outside of lab.topology.outside) await lab.sh(podOn("node1").name, `ping -c 1 -w 20 ${outside}`);
+  for (const outside of lab.topology.outside) await lab.sh(podOn("node1").name, `ping -c 1 -W 20 ${outside}`);
   expect(bare()).toBe(0);
 }, 120_000);
 

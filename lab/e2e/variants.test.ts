@@ -31,7 +31,7 @@ async function holds(lab: Lab, nodes: number): Promise<void> {
 async function nodesReachPods(lab: Lab, nodes: number): Promise<void> {
   const { pods } = await lab.condition();
   const addresses = pods.filter((p) => !p.hostNetwork).flatMap((p) => p.podIPs);
-  const line = addresses.map((ip) => `ping -c 1 -w 20 ${ip} >/dev/null || echo ${ip}`).join("; ");
+  const line = addresses.map((ip) => `ping -c 1 -W 20 ${ip} >/dev/null || echo ${ip}`).join("; ");
   for (let node = 1; node <= nodes; node++) expect(await lab.sh(`node${node}`, line)).toBe("");
 }
 

@@ -127,8 +127,8 @@ test("what leaks comes back, with an event that says where it came from; nothing
   const links = node.node.sh("ip -o link show type veth");
   for (const s of leaked) expect(links).not.toContain(s.pod.hostLink);
   for (const s of kept) {
-    node.node.sh(`ping -c1 -w20 ${s.pod.addresses[0]}`);
-    node.node.sh(`ping -c1 -w20 ${s.pod.addresses[1]}`);
+    node.node.sh(`ping -c 1 -W20 ${s.pod.addresses[0]}`);
+    node.node.sh(`ping -c 1 -W20 ${s.pod.addresses[1]}`);
   }
 });
 

@@ -29,8 +29,8 @@ test("both families: a block each at the start, addresses of them, a copy for pe
   expect(pod.container.addresses).toHaveLength(2);
   expect(pod.container.addresses[0]).toStartWith("10.250.0.");
   expect(pod.container.addresses[1]).toStartWith("fd00:250::");
-  pod.container.sh("ping -c1 -w20 172.30.0.11");
-  pod.container.sh("ping -c1 -w20 fd00:30::11");
+  pod.container.sh("ping -c1 -W20 172.30.0.11");
+  pod.container.sh("ping -c1 -W20 fd00:30::11");
   await node.settled();
   const { pools, context, blocks } = await node.status();
   expect(pools?.blocks.map((b) => [b.pool, b.state, b.used])).toEqual([
@@ -63,8 +63,8 @@ test("a pool that comes live serves new pods; a full block claims another; old p
   for (let i = 0; i < 9; i++) pods.push(await cluster.run(node));
   expect(pods.every((p) => p.container.addresses[0]?.startsWith("10.250.0."))).toBe(true);
   expect((await cluster.blocks()).length).toBe(3);
-  old.container.sh("ping -c1 -w20 172.30.0.11");
-  for (const pod of pods) pod.container.sh("ping -c1 -w20 172.30.0.11");
+  old.container.sh("ping -c1 -W20 172.30.0.11");
+  for (const pod of pods) pod.container.sh("ping -c1 -W20 172.30.0.11");
   await node.settled();
   // After a restart everything is as it was.
   await node.stop();
@@ -113,7 +113,7 @@ describe("two nodes and one block", () => {
       await cluster.run(poor),
       await cluster.run(poor),
     ];
-    for (const pod of pods) pod.container.sh(`ping -c1 -w20 172.30.0.${pod.node.name === "node1" ? 11 : 12}`);
+    for (const pod of pods) pod.container.sh(`ping -c1 -W20 172.30.0.${pod.node.name === "node1" ? 11 : 12}`);
     expect((await poor.status()).pools?.borrowed).toHaveLength(4);
     await poor.settled();
     const over = await cluster.addPod(poor);
@@ -157,7 +157,7 @@ test("an address that is asked for moves with its pod; who has it is said", asyn
   expect(error?.msg).toContain("10.250.0.77 is in use by pod default/web-0 on node node1");
   await cluster.del(first);
   expect(await cluster.add(second)).toEqual(["10.250.0.77"]);
-  second.container.sh("ping -c1 -w20 172.30.0.12");
+  second.container.sh("ping -c1 -W20 172.30.0.12");
   await cluster.del(second);
   await eventually("it is home", async () => (await cluster.blocks()).every((x) => x.loans.length === 0));
   const third = await cluster.addPod(a, wanted);
@@ -231,7 +231,7 @@ test("a block that somebody deletes is claimed anew while pods have addresses of
       again.node === "node1"
     );
   });
-  pod.container.sh("ping -c1 -w20 172.30.0.11");
+  pod.container.sh("ping -c1 -W20 172.30.0.11");
   await cluster.run(node);
   await node.settled();
 });

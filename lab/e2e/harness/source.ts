@@ -7,7 +7,6 @@
  */
 const PATIENCE_MS = 10_000;
 const PACE_MS = 100;
-const RESEND_MS = 1000;
 
 async function serve(port: number): Promise<void> {
   // Both families: IPv4 addresses come as ::ffff:192.0.2.1.
@@ -49,8 +48,6 @@ async function ask(protocol: string, hostname: string, port: number): Promise<st
       socket: { data: (_, bytes) => answered.resolve(bytes.toString().trim()) },
     });
     socket.send("?");
-    // A datagram may be lost.
-    setInterval(() => socket.send("?"), RESEND_MS);
   }
   return answered.promise;
 }
