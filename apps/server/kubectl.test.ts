@@ -14,7 +14,7 @@ if (kubectl === undefined) {
   console.log("kubectl is not in e2e/.cache (./e2e/run builds it): its tests are skipped");
 }
 
-const directory = temporaryDirectory();
+let directory: string;
 let server: ServerProcess;
 
 interface Output {
@@ -107,6 +107,7 @@ spec:
 
 describe.skipIf(kubectl === undefined)("kubectl", () => {
   beforeAll(async () => {
+    directory = temporaryDirectory();
     server = await startProcess(directory);
   });
   afterAll(async () => {
